@@ -1,0 +1,1 @@
+"""Blind deblurring with an analysis-synthesis pair of networks."""
