@@ -1,1 +1,1 @@
-"""."""
+"""Physics of blur: kernels, forward model, classical deconvolution; imports no other layer."""
