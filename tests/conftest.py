@@ -1,0 +1,38 @@
+"""What every test shares: no network, a cache of its own, few threads, and the way to optional data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A test that fails once must fail again: examples are drawn from the test's name, and a busy machine is no failure.
+settings.register_profile("repeatable", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("search", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test an empty weights cache and no server, in this process and in those it starts."""
+    monkeypatch.setenv("NAPARI_DEBLUR_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.delenv("NAPARI_DEBLUR_WEIGHTS_URL", raising=False)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Return the checkout's top folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder of benchmark data beside the checkout, or skip the test."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("no benchmark data beside the checkout (../shared)")
+    return folder
