@@ -1,4 +1,4 @@
-"""What every test shares: no network, a cache of its own, few threads, and the way to optional data."""
+"""What every test shares: a weights cache of its own, no server, and the way to optional data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# A test that fails once must fail again: examples are drawn from the test's name, and a busy machine is no failure.
+# A test that fails once must fail again: examples are drawn from the test's own source, and a busy
+# machine is no failure.
 settings.register_profile("repeatable", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("search", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
@@ -18,7 +19,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give each test an empty weights cache and no server, in this process and in those it starts."""
+    """Give each test, and the processes it starts, an empty weights cache and no server."""
     monkeypatch.setenv("NAPARI_DEBLUR_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("NAPARI_DEBLUR_WEIGHTS_URL", raising=False)
 
