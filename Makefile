@@ -1,0 +1,97 @@
+# Each target is complete by itself on a fresh Debian or Ubuntu machine with only Python and make:
+# it makes `.venv`, installs what it needs, and is quick the second time.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+CONSTRAINTS := requirements/constraints.txt
+
+# Torch and BLAS take every core of the machine unless told otherwise, which slows small arrays down.
+OMP_NUM_THREADS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 4 ] && n=4; echo $$n)
+export OMP_NUM_THREADS
+export PYTHON
+
+# On Linux windows open on a virtual screen and OpenGL runs in software, on every machine alike.
+ON_SCREEN = $(if $(shell command -v xvfb-run 2>/dev/null),\
+	env LIBGL_ALWAYS_SOFTWARE=1 QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1920x1080x24 +extension GLX")
+
+.PHONY: help demo test lint format types layers unit manifest wheel docs bench screenshots soak \
+	constraints venv clean distclean
+
+help: ## Say what there is to make
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/.base ## Deblur a photograph with real camera shake and one with a known kernel
+	$(BIN)/napari-deblur demo
+
+test: lint types layers unit manifest wheel docs ## Run everything that continuous integration runs
+	@echo "all tests passed"
+
+lint: $(VENV)/.dev ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev ## Mend style and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.dev ## Check types
+	$(BIN)/mypy
+
+layers: $(VENV)/.dev ## Check that no module imports from a layer above its own
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.dev $(VENV)/.screen ## Run the tests with coverage (some: make unit TESTS=tests/blur)
+	$(BIN)/coverage erase
+	NAPARI_STRICT_QT=1 $(ON_SCREEN) $(BIN)/python -m pytest --cov --cov-report=term $(TESTS)
+
+manifest: $(VENV)/.dev ## Validate the napari manifest
+	$(BIN)/npe2 validate src/napari_deblur/napari.yaml
+
+wheel: $(VENV)/.dev ## Build the wheel and use it in an environment without Qt
+	$(BIN)/python .ci/check_wheel.py
+
+docs: $(VENV)/.dev ## Build the documentation into site/
+	$(BIN)/mkdocs build --strict --quiet
+
+bench: $(VENV)/.dev ## Measure speed and memory
+	$(BIN)/python -m benchmarks
+
+screenshots: $(VENV)/.dev $(VENV)/.screen ## Make the pictures of the documentation anew
+	$(ON_SCREEN) $(BIN)/python docs/screenshots.py
+
+soak: $(VENV)/.dev $(VENV)/.screen ## Run the tests that take minutes to hours
+	NAPARI_STRICT_QT=1 $(ON_SCREEN) $(BIN)/python -m pytest -m soak --timeout=0
+
+constraints: $(VENV)/.dev ## Write down the versions that are installed in .venv
+	$(PIP) freeze --exclude-editable | sed 's/+cpu$$//' > $(CONSTRAINTS).new
+	mv $(CONSTRAINTS).new $(CONSTRAINTS)
+
+venv: $(VENV)/.dev ## Only make the environment
+
+clean: ## Remove what was built
+	rm -rf build dist site demo-output *.egg-info .coverage .coverage.* .tmp
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -type d -prune -exec rm -rf {} +
+
+distclean: clean ## Remove the environment too
+	rm -rf $(VENV)
+
+$(VENV)/.python:
+	.ci/system-packages python
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade "pip>=25.1"
+	touch $@
+
+$(VENV)/.base: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(PIP) install --quiet --constraint $(CONSTRAINTS) --editable ".[dask,napari,training]" --group dev
+	touch $@
+
+$(VENV)/.screen: $(VENV)/.python .ci/system-packages
+	.ci/system-packages screen
+	touch $@
