@@ -124,7 +124,8 @@ def test_lazy_arrays_are_read_in_windows_only():
         largest = 0
 
         def __getitem__(self, key):
-            block = np.zeros([len(range(*s.indices(n))) for s, n in zip(key, self.shape)], "u2")
+            pairs = zip(key, self.shape, strict=True)
+            block = np.zeros([len(range(*part.indices(n))) for part, n in pairs], "u2")
             self.largest = max(self.largest, block.size)
             return block
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_deblur.errors import DeviceError
@@ -52,13 +53,12 @@ def pick_device(name: str = "auto") -> torch.device:
     chosen = names[0] if name == "auto" else name
     if chosen not in names:
         raise DeviceError(
-            f"no device {name!r} here: available are auto, {', '.join(names)}; choose one of these, "
-            "or install a build of torch for your graphics card"
+            f"no device {name!r} here: available are auto, {', '.join(names)}; choose one of "
+            "these, or install a build of torch for your graphics card"
         )
-    device = torch.device(chosen)
-    if device.type == "cuda" and device.index is None:
+    if chosen == "cuda":
         return torch.device("cuda", torch.cuda.current_device())
-    return device
+    return torch.device(chosen)
 
 
 def convolution_dtype(device: torch.device) -> torch.dtype:
@@ -94,7 +94,7 @@ def free_memory(device: torch.device) -> int:
 
 
 def _available_on_linux() -> int:
-    with open("/proc/meminfo", encoding="ascii") as lines:
+    with Path("/proc/meminfo").open(encoding="ascii") as lines:
         line = next(line for line in lines if line.startswith("MemAvailable:"))
     return int(line.split()[1]) * 1024
 

@@ -25,14 +25,17 @@ Zarr, dask, HDF5): it is read window by window and never as a whole.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from napari_deblur.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["SMALLEST_SIDE", "ArraySource", "Layout", "as_source", "image_layout"]
 
@@ -49,10 +52,14 @@ class ArraySource(Protocol):
     """What an input must offer: a shape, a dtype, and slicing by one slice per axis."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        ...
 
     @property
-    def dtype(self) -> Any: ...
+    def dtype(self) -> Any:
+        """Type of the values, anything that `numpy.dtype` understands."""
+        ...
 
     def __getitem__(self, key: Any, /) -> Any: ...
 
@@ -131,7 +138,8 @@ class Layout:
         values = working.astype(np.float64) * self.span + self.low
         if self.dtype.kind in "ui":
             values = np.rint(values)
-        return np.clip(values, self.floor, self.ceiling).astype(self.dtype)
+        restored: NDArray[Any] = np.clip(values, self.floor, self.ceiling).astype(self.dtype)
+        return restored
 
     def _channels_first(self, block: NDArray[Any]) -> NDArray[Any]:
         if self.channel_axis is None:
@@ -145,7 +153,7 @@ class Layout:
 
 
 def as_source(image: ArraySource | ArrayLike) -> ArraySource:
-    """The image as something with a shape, a dtype and slicing; lazy arrays stay lazy.
+    """Take an image as something with a shape, a dtype and slicing; lazy arrays stay lazy.
 
     Raises
     ------
@@ -154,7 +162,7 @@ def as_source(image: ArraySource | ArrayLike) -> ArraySource:
     """
     lazy = all(hasattr(image, name) for name in ("shape", "dtype", "ndim", "__getitem__"))
     if lazy and not isinstance(image, np.generic):
-        return image  # type: ignore[return-value]
+        return cast("ArraySource", image)
     try:
         array = np.asarray(image)
     except (ValueError, TypeError):
@@ -215,7 +223,7 @@ def image_layout(
 
 
 def _check_dtype(array: ArraySource) -> np.dtype[Any]:
-    dtype = np.dtype(array.dtype)
+    dtype: np.dtype[Any] = np.dtype(array.dtype)
     if dtype.kind in "ui" or (dtype.kind == "f" and dtype.itemsize <= 8):
         return dtype
     advice = {

@@ -87,8 +87,8 @@ def plan_tiles(shape: tuple[int, int], tile: int, halo: int, *, align: int = 1) 
     """
     if min(shape) < 1 or tile < 1 or align < 1 or halo < 0:
         raise InputError(
-            f"cannot cut {shape[0]} x {shape[1]} pixels into tiles of {tile} with a halo of {halo}, "
-            f"aligned to {align}: sizes must be at least 1 and the halo at least 0"
+            f"cannot cut {shape[0]} x {shape[1]} pixels into tiles of {tile} with a halo of "
+            f"{halo}, aligned to {align}: sizes must be at least 1 and the halo at least 0"
         )
     tile, halo = _round_up(tile, align), _round_up(halo, align)
     rows, columns = (_plan_axis(length, tile, halo, align) for length in shape)
