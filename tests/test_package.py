@@ -1,0 +1,185 @@
+"""What holds for the package as a whole: import cost, layers, manifest, metadata, packages."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import napari_deblur
+
+HEAVY = ("dask", "lightning", "magicgui", "napari", "pooch", "qtpy", "scipy", "skimage", "torch")
+
+
+LINT_IMPORTS = (
+    "import sys; sys.path.insert(0, '.');"
+    "from importlinter.cli import lint_imports_command; lint_imports_command()"
+)
+
+
+def python(code: str, folder: Path) -> str:
+    """Run code in a fresh interpreter that coverage does not slow down; return what it prints."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def project(root: Path) -> dict[str, object]:
+    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_import_loads_no_heavy_package(tmp_path: Path) -> None:
+    loaded = python(
+        f"import napari_deblur, sys; print(*[n for n in {HEAVY} if n in sys.modules])", tmp_path
+    )
+    assert loaded == ""
+
+
+def test_import_takes_less_than_300_ms(tmp_path: Path) -> None:
+    code = (
+        "import time; start = time.perf_counter(); import napari_deblur; napari_deblur.__version__;"
+        "print(time.perf_counter() - start)"
+    )
+    assert min(float(python(code, tmp_path)) for _ in range(3)) < 0.3
+
+
+def test_import_of_the_command_line_does_not_load_torch(tmp_path: Path) -> None:
+    code = "import napari_deblur.cli, sys; print('torch' in sys.modules, 'napari' in sys.modules)"
+    assert python(code, tmp_path) == "False False"
+
+
+def test_public_names_are_there_and_listed() -> None:
+    assert set(napari_deblur.__all__) == {"__version__", "deblur", "estimate_kernel"}
+    assert set(napari_deblur.__all__) <= set(dir(napari_deblur))
+    for name in napari_deblur.__all__:
+        assert getattr(napari_deblur, name) is not None
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="sharpen"):
+        _ = napari_deblur.sharpen
+
+
+def test_version_is_that_of_the_installed_distribution(project: dict) -> None:
+    assert napari_deblur.__version__ == metadata.version("napari-deblur")
+    assert napari_deblur.__version__ == project["project"]["version"]
+
+
+def test_citation_and_changelog_name_the_version(root: Path) -> None:
+    version = napari_deblur.__version__
+    assert f"\nversion: {version}\n" in (root / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"## {version}" in (root / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_every_folder_with_code_is_a_listed_package(root: Path, project: dict) -> None:
+    homes = {
+        "napari_deblur": root / "src" / "napari_deblur",
+        "napari_deblur.training": root / "training",
+    }
+    found = set()
+    for package, home in homes.items():
+        for init in home.rglob("__init__.py"):
+            parts = init.parent.relative_to(home).parts
+            if parts[:1] != ("training",):
+                found.add(".".join((package, *parts)))
+    assert found == set(project["tool"]["setuptools"]["packages"])
+
+
+def test_every_folder_below_the_package_that_holds_python_is_a_package(root: Path) -> None:
+    for top in (root / "src" / "napari_deblur", root / "training"):
+        for module in top.rglob("*.py"):
+            assert (module.parent / "__init__.py").exists(), f"{module} is in no package"
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [("napari.yaml", "src/napari_deblur/napari.yaml"), ("src/napari_deblur/training", "training")],
+)
+def test_links_lead_to_the_one_true_place(root: Path, link: str, target: str) -> None:
+    if not (root / link).is_symlink():
+        pytest.skip("git made no symbolic links in this checkout")
+    assert (root / link).resolve() == (root / target).resolve(strict=True)
+
+
+def test_napari_finds_the_manifest() -> None:
+    npe2 = pytest.importorskip("npe2")
+    manifest = npe2.PluginManifest.from_distribution("napari-deblur")
+    assert manifest.name == "napari-deblur"
+    assert manifest.contributions.widgets
+
+
+def test_layers_hold(root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LINT_IMPORTS],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_forbidden_import_breaks_the_layers(root: Path, tmp_path: Path) -> None:
+    """The contracts see `training`, which lies outside `src`."""
+    package = tmp_path / "napari_deblur"
+    for top, home in (
+        (root / "src/napari_deblur", package),
+        (root / "training", package / "training"),
+    ):
+        for module in top.rglob("*.py"):
+            parts = module.relative_to(top).parts
+            if parts[0] != "training":
+                copy = home.joinpath(*parts)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(module.read_bytes())
+    (package / "training" / "sneaky.py").write_text("import napari_deblur.engine\n")
+    (package / "files" / "sneaky.py").write_text("import torch\n")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            LINT_IMPORTS,
+            "--no-cache",
+            "--config",
+            str(root / "pyproject.toml"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "napari_deblur.training.sneaky -> napari_deblur.engine" in done.stdout
+    assert "napari_deblur.files.sneaky -> torch" in done.stdout
+
+
+def test_no_qt_binding_is_forced_on_the_user() -> None:
+    base = [line for line in metadata.requires("napari-deblur") if "extra ==" not in line]
+    assert base
+    for line in base:
+        assert not re.match(r"(napari|qtpy|pyqt|pyside|magicgui)", line, re.IGNORECASE)
+
+
+def test_classifiers_claim_no_python_that_the_project_excludes(project: dict) -> None:
+    lowest = project["project"]["requires-python"].removeprefix(">=")
+    claimed = [
+        line.rpartition(" ")[2]
+        for line in project["project"]["classifiers"]
+        if re.fullmatch(r"Programming Language :: Python :: 3\.\d+", line)
+    ]
+    assert claimed
+    assert lowest in claimed
