@@ -282,13 +282,13 @@ def _random_paths(rng: np.random.Generator, count: int, samples: int) -> Floats:
     steps = rng.standard_normal((count, _KNOTS, 2))
     for i in knots[1:]:
         steps[:, i] += inertia[:, 0] * steps[:, i - 1]
-    steps *= rng.random((count, _KNOTS, 1)) > 0.08  # a pause
+    steps *= rng.random((count, _KNOTS, 1)) > 0.06  # a pause
     # A tremor pulls back towards where the camera points; a drift does not.
     points = np.cumsum(steps, axis=1)
     tremor = rng.random((count, 1, 1)) ** 2
     points = (1 - tremor) * points + tremor * rng.standard_normal(points.shape) * 1.5
     points = points @ _random_stretches(rng, count)
-    tangents = _tangents(points, times) * (rng.random((count, _KNOTS, 1)) > 0.25)  # a cusp
+    tangents = _tangents(points, times) * (rng.random((count, _KNOTS, 1)) > 0.15)  # a cusp
     tangents *= rng.uniform(0.4, 1.2, (count, _KNOTS, 1))
     return _hermite(points, tangents, times, np.linspace(0, 1, samples))
 
@@ -298,7 +298,7 @@ def _random_stretches(rng: np.random.Generator, count: int) -> Floats:
     angle = rng.uniform(0, np.pi, count)
     rotation = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=-1)
     rotation = rotation.reshape(count, 2, 2)
-    ratio = np.stack([np.ones(count), rng.uniform(0.15, 1, count)], axis=-1)
+    ratio = np.stack([np.ones(count), rng.uniform(0.2, 1, count)], axis=-1)
     return (rotation * ratio[:, None, :]) @ rotation.transpose(0, 2, 1)
 
 
