@@ -1,0 +1,215 @@
+"""From lag maps to a kernel: the paper's decoder, a residual U-Net, and the kernel head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_deblur.networks.config import AnalysisConfig, Head
+from napari_deblur.networks.correlation import append_flips
+
+__all__ = ["KernelHead", "PaperDecoder", "ResidualDecoder", "crop_centre", "make_decoder"]
+
+# Sum below which a map counts as empty: far under what any useful map of positive values has.
+_SMALLEST_SUM = 1e-6
+
+
+def crop_centre(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Central part of ``(..., H, W)``; `size` is the new (height, width), not larger."""
+    top = (maps.shape[-2] - size[0]) // 2
+    left = (maps.shape[-1] - size[1]) // 2
+    return maps[..., top : top + size[0], left : left + size[1]]
+
+
+class PaperDecoder(nn.Module):
+    """Coarse to fine: up-sample by two, join the finer level, convolve (paper, section 3.1)."""
+
+    def __init__(self, config: AnalysisConfig) -> None:
+        super().__init__()
+        width = config.decoder_channels
+        self.reduce = nn.ModuleList(
+            nn.Conv2d(2 * config.pairs, width, 1) for _ in range(config.levels)
+        )
+        self.rise = nn.ModuleList(
+            nn.ConvTranspose2d(width, width, 5, stride=2) for _ in range(config.levels - 1)
+        )
+        self.join = nn.ModuleList(
+            nn.Conv2d(2 * width, width, 3, padding=1) for _ in range(config.levels - 1)
+        )
+        self.narrow = nn.Sequential(
+            nn.Conv2d(width, 24, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(24, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(16, 8, 3, padding=1),
+            nn.ReLU(),
+        )
+        self.channels = 8
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
+
+    def forward(self, statistics: Sequence[Tensor]) -> Tensor:
+        """Lag maps per level, finest first, to ``(B, 8, 2R + 1, 2R + 1)``."""
+        maps = [
+            reduce(append_flips(lags)).relu()
+            for reduce, lags in zip(self.reduce, statistics, strict=True)
+        ]
+        result = maps[-1]
+        for level in range(len(maps) - 2, -1, -1):
+            risen = crop_centre(self.rise[level](result).relu(), maps[level].shape[-2:])
+            result = self.join[level](torch.cat((risen, maps[level]), dim=1)).relu()
+        narrowed: Tensor = self.narrow(result)
+        return narrowed
+
+
+class _ResidualBlock(nn.Module):
+    """Two convolutions around a skip, with a per-channel offset from the mean over the map."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(_groups(width), width)
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.context = nn.Linear(width, width)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)  # starts as the identity
+        assert self.second.bias is not None
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        inner = self.first(self.norm(maps).relu())
+        inner = inner + self.context(inner.mean(dim=(-2, -1)))[..., None, None]
+        result: Tensor = maps + self.second(inner.relu())
+        return result
+
+
+def _groups(width: int) -> int:
+    """Groups of a group norm: about eight channels each, and a divisor of the width."""
+    return next(groups for groups in range(max(1, width // 8), 0, -1) if width % groups == 0)
+
+
+class ResidualDecoder(nn.Module):
+    """A residual U-Net over the lag maps, down to maps of about six pixels.
+
+    Coarser pyramid levels enter the encoder where its maps have their scale.  Maps have odd sides
+    with lag 0 in the middle, so the strided convolutions and the interpolation (corner pixels
+    aligned) keep lag 0 in the middle too.
+    """
+
+    def __init__(self, config: AnalysisConfig) -> None:
+        super().__init__()
+        self.sides = _encoder_sides(2 * config.radius + 1, config.levels)
+        widths = [config.decoder_channels] + [2 * config.decoder_channels] * (len(self.sides) - 1)
+        depth = config.decoder_depth
+        self.channels = widths[0]
+
+        def blocks(width: int) -> nn.Sequential:
+            return nn.Sequential(*(_ResidualBlock(width) for _ in range(depth)))
+
+        # Three more channels say where a lag lies: across, down, and how far from lag 0.
+        self.enter = nn.ModuleList(
+            nn.Conv2d(2 * config.pairs + 3, widths[level], 1) for level in range(config.levels)
+        )
+        self.encode = nn.ModuleList(blocks(width) for width in widths)
+        self.lower = nn.ModuleList(
+            nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
+            for fine, coarse in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.raise_ = nn.ModuleList(
+            nn.Conv2d(coarse, fine, 1) for fine, coarse in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.decode = nn.ModuleList(blocks(width) for width in widths[:-1])
+        self.last = nn.GroupNorm(_groups(widths[0]), widths[0])
+
+    def forward(self, statistics: Sequence[Tensor]) -> Tensor:
+        """Lag maps per level, finest first, to ``(B, channels, 2R + 1, 2R + 1)``."""
+        stack: list[Tensor] = []
+        for level, encode in enumerate(self.encode):
+            maps = self.lower[level - 1](stack[-1]) if level else None
+            if level < len(statistics):
+                lags = _resize(statistics[level], self.sides[level])
+                entered = self.enter[level](
+                    torch.cat((append_flips(lags), _positions(lags)), dim=1)
+                )
+                maps = entered if maps is None else maps + entered
+            stack.append(encode(maps))
+        result = stack.pop()
+        for level in range(len(stack) - 1, -1, -1):
+            risen = _resize(self.raise_[level](result), self.sides[level])
+            result = self.decode[level](stack.pop() + risen)
+        finished: Tensor = self.last(result).relu()
+        return finished
+
+
+def _encoder_sides(side: int, levels: int) -> list[int]:
+    sides = [side]
+    while sides[-1] > 7 or len(sides) < levels:
+        sides.append((sides[-1] + 1) // 2)
+    return sides
+
+
+def _resize(maps: Tensor, side: int) -> Tensor:
+    if maps.shape[-1] == side:
+        return maps
+    return F.interpolate(maps, size=(side, side), mode="bilinear", align_corners=True)
+
+
+def _positions(lags: Tensor) -> Tensor:
+    side = lags.shape[-1]
+    axis = torch.linspace(-1, 1, side, dtype=lags.dtype, device=lags.device)
+    across = axis.expand(side, side)
+    positions = torch.stack((across, across.mT, across.hypot(across.mT)))
+    return positions.expand(lags.shape[0], -1, -1, -1)
+
+
+class KernelHead(nn.Module):
+    """One convolution to a non-negative map, cropped to m x m and scaled to sum 1.
+
+    A map of zeros (possible with ``"relu"`` only) becomes the kernel that leaves an image as it
+    is: 1 in the middle.
+
+    Parameters
+    ----------
+    channels
+        Channels of the incoming maps.
+    kernel_size
+        Side m of the kernel in pixels.
+    kind
+        ``"relu"``, ``"softplus"`` or ``"softmax"``.
+    """
+
+    def __init__(self, channels: int, kernel_size: int, kind: Head) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.kind = kind
+        self.last = nn.Conv2d(channels, 1, 5, padding=2)
+        # A head of ReLU that starts at zero never learns: small weights around a positive level
+        # make the first kernels flat, with a gradient everywhere.
+        nn.init.normal_(self.last.weight, std=0.1 / (25 * channels) ** 0.5)
+        assert self.last.bias is not None
+        nn.init.constant_(self.last.bias, 0.5)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """``(B, channels, L, L)`` to ``(B, m, m)``, float32 (float64 for float64)."""
+        size = (self.kernel_size, self.kernel_size)
+        values = crop_centre(self.last(maps)[:, 0], size)
+        values = values.to(torch.promote_types(values.dtype, torch.float32))
+        with torch.autocast(values.device.type, enabled=False):
+            if self.kind == "softmax":
+                return values.flatten(1).softmax(dim=1).unflatten(1, size)
+            values = values.relu() if self.kind == "relu" else F.softplus(values)
+            total = values.sum(dim=(-2, -1), keepdim=True)
+            delta = torch.zeros_like(values)
+            delta[..., size[0] // 2, size[1] // 2] = 1
+            scaled = values / total.clamp_min(_SMALLEST_SUM)
+            return torch.where(total > _SMALLEST_SUM, scaled, delta)
+
+
+def make_decoder(config: AnalysisConfig) -> PaperDecoder | ResidualDecoder:
+    """Decoder that `config` asks for."""
+    return PaperDecoder(config) if config.decoder == "paper" else ResidualDecoder(config)
