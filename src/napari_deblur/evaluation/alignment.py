@@ -164,7 +164,7 @@ def shift_bilinear(
         for dy, dx, weight in weights
         if weight > 0
     ]
-    return np.sum(parts, axis=0, dtype=np.float64)
+    return np.asarray(sum(parts), dtype=np.float64)
 
 
 def _window(image: NDArray[np.float64], dy: int, dx: int, crop: int) -> NDArray[np.float64]:

@@ -1,0 +1,181 @@
+"""What a benchmark is: its cases, its protocol, and one scored row per case."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_deblur.errors import InputError
+from napari_deblur.evaluation import metrics
+from napari_deblur.evaluation.alignment import align
+from napari_deblur.evaluation.pictures import read_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_deblur.evaluation.methods import Method
+
+__all__ = ["Case", "Protocol", "Row", "evaluate", "score"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One blurry image, its truth, and its kernel where that is known."""
+
+    name: str
+    group: str
+    blurry: Path
+    sharp: Path
+    kernel: Path | None = None
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How an estimate is compared with the truth.
+
+    Attributes
+    ----------
+    crop
+        Pixels dropped on each side of the truth.
+    largest_shift
+        Shifts are tried up to this many pixels, in steps of a quarter.
+    luma
+        Compare MATLAB's ``rgb2ycbcr`` luma instead of all channels.
+    """
+
+    crop: int
+    largest_shift: int
+    luma: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """The figures of one case.
+
+    Attributes
+    ----------
+    name, group
+        Those of the case.
+    scores
+        Name of a measure to its value: ``psnr`` in dB; ``ssim`` with and ``ssim_full``
+        without Wang's downsampling; ``error_ratio`` and ``kernel_similarity`` where a
+        kernel was estimated and the true one is known; ``mssim`` for Köhler.
+    seconds
+        Wall-clock time of the restoration.
+    shift
+        ``(dy, dx)`` in pixels at which the estimate fits best.
+    """
+
+    name: str
+    group: str
+    scores: Mapping[str, float]
+    seconds: float
+    shift: tuple[float, float]
+
+
+def score(
+    estimate: NDArray[np.floating], sharp: NDArray[np.floating], protocol: Protocol
+) -> tuple[dict[str, float], float, tuple[float, float]]:
+    """Compare an estimate with the truth.
+
+    Parameters
+    ----------
+    estimate, sharp
+        ``(C, H, W)`` or ``(H, W)`` of one shape, values in [0, 1]; the estimate is clipped
+        to that range first, as writing an image file would.
+    protocol
+        How to compare.
+
+    Returns
+    -------
+    scores : dict
+        ``psnr``, ``ssim`` and ``ssim_full`` as in `Row`.
+    squared_error : float
+        Sum of squared differences on the scale 0-255 over the compared area.
+    shift : tuple of float
+        ``(dy, dx)`` in pixels.
+    """
+    first = np.clip(np.asarray(estimate, dtype=np.float64), 0, 1) * metrics.PEAK
+    second = np.asarray(sharp, dtype=np.float64) * metrics.PEAK
+    if protocol.luma:
+        first, second = metrics.luma_ycbcr(first), metrics.luma_ycbcr(second)
+    best = align(first, second, crop=protocol.crop, largest=protocol.largest_shift)
+    scores = {
+        "psnr": metrics.psnr(best.estimate, best.sharp),
+        "ssim": metrics.ssim(best.estimate, best.sharp, downsample=True),
+        "ssim_full": metrics.ssim(best.estimate, best.sharp, downsample=False),
+    }
+    return scores, best.squared_error, best.shift
+
+
+def evaluate(
+    cases: Sequence[Case],
+    method: Method,
+    protocol: Protocol,
+    *,
+    known_kernel: bool = False,
+    error_ratio: bool = True,
+) -> Iterator[Row]:
+    """Restore and score one case after the other.
+
+    Parameters
+    ----------
+    cases
+        What to restore.
+    method
+        How to restore it.
+    protocol
+        How to compare it with the truth.
+    known_kernel
+        Give the true kernel to the method instead of estimating it.
+    error_ratio
+        In a blind run, also restore with the true kernel, for the error ratio.
+
+    Yields
+    ------
+    Row
+        In the order of `cases`.
+
+    Raises
+    ------
+    InputError
+        If `known_kernel` is set and a case has no kernel.
+    FileError
+        If a file cannot be read.
+    """
+    missing = [case.name for case in cases if case.kernel is None]
+    if known_kernel and method.needs_kernel and missing:
+        raise InputError(
+            f"The true kernel of {missing[0]} (and {len(missing) - 1} more) is not there; "
+            "leave out --known-kernel or add the kernel files"
+        )
+    for case in cases:
+        yield _evaluate_case(case, method, protocol, known_kernel, error_ratio)
+
+
+def _evaluate_case(
+    case: Case, method: Method, protocol: Protocol, known_kernel: bool, error_ratio: bool
+) -> Row:
+    from napari_deblur.files.images import read_kernel
+
+    blurry, sharp = read_picture(case.blurry), read_picture(case.sharp)
+    truth = None if case.kernel is None else read_kernel(case.kernel)
+    start = time.perf_counter()
+    kernel = None
+    if method.needs_kernel:
+        kernel = truth if known_kernel else method.estimate(blurry)
+    restored = method.deconvolve(blurry, kernel)
+    seconds = time.perf_counter() - start
+    scores, error, shift = score(restored, sharp, protocol)
+    if method.needs_kernel and not known_kernel and kernel is not None and truth is not None:
+        scores["kernel_similarity"] = metrics.kernel_similarity(kernel, truth)
+        if error_ratio:
+            _, ideal, _ = score(method.deconvolve(blurry, truth), sharp, protocol)
+            scores["error_ratio"] = metrics.error_ratio(error, ideal)
+    return Row(case.name, case.group, scores, seconds, shift)

@@ -1,0 +1,44 @@
+"""The synthetic uniformly blurred images of Lai et al. (CVPR 2016).
+
+W.-S. Lai, J.-B. Huang, Z. Hu, N. Ahuja, M.-H. Yang, "A comparative study for single image
+blind deblurring".  Expected files: ``{category}_{nn}_kernel{1..4}_blurry``,
+``{category}_{nn}_sharp`` and ``kernel{1..4}``, PNG or TIFF, convolution kernels.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from napari_deblur.evaluation.benchmark import Case, Protocol
+from napari_deblur.evaluation.listing import blurry_files, find_image, partner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["PROTOCOL", "find_cases"]
+
+PROTOCOL = Protocol(crop=15, largest_shift=10, luma=True)
+"""As in Ren et al., "Neural blind deconvolution using deep priors", CVPR 2020."""
+
+_NAME = re.compile(r"(?P<category>[a-z]+)_(?P<number>\d+)_(?P<kernel>kernel\d+)_blurry")
+
+
+def find_cases(folder: Path) -> list[Case]:
+    """List the blurry images of a folder with their truths and kernels, by category.
+
+    Raises
+    ------
+    FileError
+        If there is none, or the truth of one is missing.
+    """
+    return [
+        Case(
+            name=f"{match['category']}_{match['number']}_{match['kernel']}",
+            group=match["category"],
+            blurry=path,
+            sharp=partner(path, f"{match['category']}_{match['number']}_sharp"),
+            kernel=find_image(folder, match["kernel"]),
+        )
+        for path, match in blurry_files(folder, _NAME, "manmade_01_kernel1_blurry.png")
+    ]

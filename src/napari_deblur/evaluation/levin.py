@@ -1,0 +1,44 @@
+"""The 32 images with real camera shake of Levin et al. (CVPR 2009).
+
+A. Levin, Y. Weiss, F. Durand, W. T. Freeman, "Understanding and evaluating blind
+deconvolution algorithms".  Expected files: ``im{1..4}_kernel{1..8}_blurry``,
+``im{1..4}_sharp`` and ``kernel{1..8}``, TIFF or PNG, convolution kernels.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from napari_deblur.evaluation.benchmark import Case, Protocol
+from napari_deblur.evaluation.listing import blurry_files, find_image, partner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["PROTOCOL", "find_cases"]
+
+PROTOCOL = Protocol(crop=15, largest_shift=5, luma=False)
+"""As in Ren et al., "Neural blind deconvolution using deep priors", CVPR 2020."""
+
+_NAME = re.compile(r"(?P<image>im\d+)_(?P<kernel>kernel\d+)_blurry")
+
+
+def find_cases(folder: Path) -> list[Case]:
+    """List the blurry images of a folder with their truths and kernels.
+
+    Raises
+    ------
+    FileError
+        If there is none, or the truth of one is missing.
+    """
+    return [
+        Case(
+            name=f"{match['image']}_{match['kernel']}",
+            group=match["image"],
+            blurry=path,
+            sharp=partner(path, f"{match['image']}_sharp"),
+            kernel=find_image(folder, match["kernel"]),
+        )
+        for path, match in blurry_files(folder, _NAME, "im1_kernel1_blurry.tif")
+    ]

@@ -1,0 +1,136 @@
+"""Ways to restore an image that a benchmark can compare.
+
+Every method takes a kernel; in a blind run all of them take the one that the analysis
+network estimates, so that their figures differ only by the deconvolution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from napari_deblur.errors import InputError
+from napari_deblur.evaluation.pictures import channels_first, channels_last
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Image: TypeAlias = NDArray[np.float32]
+    Kernel: TypeAlias = NDArray[np.float32]
+
+__all__ = ["METHODS", "Method", "find_method"]
+
+METHODS = ("network", "hyper-laplacian", "wiener", "blurry")
+"""Names that `find_method` knows."""
+
+_WEIGHTS = {"hyper-laplacian": 4000.0, "wiener": 4000.0}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to restore an image.
+
+    Attributes
+    ----------
+    name
+        One of `METHODS`.
+    estimate
+        Blurry image ``(C, H, W)`` in [0, 1] to kernel ``(m, m)``.
+    deconvolve
+        Blurry image and kernel to the restored image, shape and range of the input.
+    needs_kernel
+        Whether `deconvolve` looks at the kernel.
+    """
+
+    name: str
+    estimate: Callable[[Image], Kernel]
+    deconvolve: Callable[[Image, Kernel | None], Image]
+    needs_kernel: bool = True
+
+
+def find_method(
+    name: str,
+    *,
+    model: str = "default",
+    device: str = "auto",
+    tile: int | None = None,
+    weight: float | None = None,
+) -> Method:
+    """Build a method by its name.
+
+    Parameters
+    ----------
+    name
+        ``network``: the pair of networks.  ``hyper-laplacian``: half-quadratic splitting
+        (Krishnan and Fergus, NIPS 2009).  ``wiener``: one linear filter with a gradient
+        prior.  ``blurry``: the input itself, what every method must beat.
+    model, device, tile
+        Passed on to the engine for networks; `device` also serves the classical methods.
+    weight
+        Weight of the data term of the classical methods; None takes their default.
+
+    Raises
+    ------
+    InputError
+        If no method has this name or the weight is not positive.
+    """
+    if name not in METHODS:
+        raise InputError(f"Unknown method {name!r}; choose one of {', '.join(METHODS)}")
+    if weight is not None and (name not in _WEIGHTS or not 0 < weight < np.inf):
+        raise InputError(
+            f"A weight of {weight:g} for method {name!r} is not possible; give a positive number "
+            f"with one of {', '.join(_WEIGHTS)}"
+        )
+    estimate = _estimator(model, device, tile)
+    if name == "blurry":
+        return Method(name, estimate, lambda blurry, _: blurry, needs_kernel=False)
+    if name == "network":
+        return Method(name, estimate, _network(model, device, tile))
+    return Method(name, estimate, _classical(name, weight or _WEIGHTS[name], device))
+
+
+def _estimator(model: str, device: str, tile: int | None) -> Callable[[Image], Kernel]:
+    def estimate(blurry: Image) -> Kernel:
+        import napari_deblur
+
+        return napari_deblur.estimate_kernel(
+            channels_last(blurry), model=model, device=device, tile=tile
+        )
+
+    return estimate
+
+
+def _network(model: str, device: str, tile: int | None) -> Callable[[Image, Kernel | None], Image]:
+    def deconvolve(blurry: Image, kernel: Kernel | None) -> Image:
+        import napari_deblur
+
+        restored = napari_deblur.deblur(
+            channels_last(blurry), kernel, model=model, device=device, tile=tile
+        )
+        return channels_first(restored)
+
+    return deconvolve
+
+
+def _classical(name: str, weight: float, device: str) -> Callable[[Image, Kernel | None], Image]:
+    def deconvolve(blurry: Image, kernel: Kernel | None) -> Image:
+        import torch
+
+        from napari_deblur.blur.deconvolution import hyper_laplacian, wiener
+        from napari_deblur.engine.devices import pick_device
+
+        where = pick_device(device)
+        batch = torch.from_numpy(blurry)[None].to(where)
+        kernels = torch.from_numpy(np.ascontiguousarray(kernel))[None].to(where)
+        with torch.inference_mode():
+            if name == "wiener":
+                restored = wiener(batch, kernels, [weight])[:, 0]
+            else:
+                restored = hyper_laplacian(batch, kernels, weight)
+        return np.asarray(restored[0].cpu().numpy(), dtype=np.float32)
+
+    return deconvolve
