@@ -1,0 +1,75 @@
+"""What the documentation says about the code is there in the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from napari_deblur.networks import config
+
+LAYERS = "blur|networks|weights|engine|evaluation|files|training|cli"
+PAGES = ["method.md", "api.md", "install.md", "intensities.md"]
+
+
+def resolve(dotted: str) -> object:
+    """Import the longest part of a dotted name that is a module, then follow its attributes."""
+    parts = dotted.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            found = import_module(".".join(parts[:count]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[count:]:
+            found = getattr(found, part)
+        return found
+    raise ModuleNotFoundError(dotted)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_code_that_a_page_names_exists(root: Path, page: str) -> None:
+    text = (root / "docs" / page).read_text(encoding="utf-8")
+    names = set(re.findall(rf"`(?:napari_deblur\.)?((?:{LAYERS})(?:\.\w+)+)`", text))
+    names |= set(re.findall(r"^::: napari_deblur\.([\w.]+)$", text, re.MULTILINE))
+    for name in sorted(names):
+        assert resolve(f"napari_deblur.{name}") is not None
+
+
+def test_settings_that_the_method_page_names_exist(root: Path) -> None:
+    text = (root / "docs" / "method.md").read_text(encoding="utf-8")
+    known = {
+        name: {field.name for field in fields(getattr(config, name))}
+        for name in ("AnalysisConfig", "SynthesisConfig")
+    }
+    for cell in re.findall(r"`(?:Analysis|Synthesis)Config\.\w+`(?:, `\.\w+`)*", text):
+        name = cell[1:].partition(".")[0]
+        assert set(re.findall(r"\.(\w+)`", cell)) <= known[name], cell
+
+
+def test_every_command_has_its_help_on_the_command_line_page(root: Path) -> None:
+    import typer
+
+    from napari_deblur.cli import app
+
+    text = (root / "docs" / "command-line.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"^<!-- help: *([a-z ]*?) *-->$", text, re.MULTILINE)) - {""}
+    commands = set(typer.main.get_command(app).commands)
+    assert shown == commands
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/api.md"])
+def test_python_on_a_page_is_valid_and_uses_public_names(root: Path, page: str) -> None:
+    import napari_deblur
+
+    text = (root / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^( *)```python\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for indent, block in blocks:
+        code = "\n".join(line.removeprefix(indent) for line in block.splitlines())
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "napari_deblur":
+                assert node.attr in napari_deblur.__all__
