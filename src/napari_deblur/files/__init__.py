@@ -1,1 +1,1 @@
-"""."""
+"""Image files, kernel files and atomic writing; nothing here imports torch."""
