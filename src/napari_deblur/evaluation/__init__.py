@@ -1,1 +1,1 @@
-"""."""
+"""Benchmarks: published protocols, measures, and the methods that they compare."""
