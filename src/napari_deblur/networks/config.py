@@ -87,9 +87,7 @@ class _Config:
         value = getattr(self, name)
         if value not in allowed:
             choices = ", ".join(map(repr, allowed))
-            raise InputError(
-                f"{type(self).__name__}.{name} is {value!r}; choose one of {choices}"
-            )
+            raise InputError(f"{type(self).__name__}.{name} is {value!r}; choose one of {choices}")
 
     def _switch(self, name: str) -> None:
         if not isinstance(getattr(self, name), bool):

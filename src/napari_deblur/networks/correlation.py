@@ -210,8 +210,12 @@ def _filter(stack: Tensor, transfer: Tensor, cut: _Blocks) -> Tensor:
         halo = cut.halo_spectra(padded, rows, columns).contiguous().flatten(0, 1)
         spectra = torch.bmm(halo, transfer).view(batch, cut.frequencies, -1, channels)
         planes = spectra.permute(0, 3, 2, 1).reshape(
-            batch, channels, -1, columns.stop - columns.start,
-            cut.span, cut.half,
+            batch,
+            channels,
+            -1,
+            columns.stop - columns.start,
+            cut.span,
+            cut.half,
         )
         blocks = torch.fft.irfft2(planes, s=(cut.span, cut.span))[..., inner, inner]
         result[
