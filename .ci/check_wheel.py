@@ -21,14 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "requirements" / "constraints.txt"
 LARGEST_WHEEL = 25 * 2**20
-IN_WHEEL = (
-    "napari_deblur/napari.yaml",
-    "napari_deblur/py.typed",
-    "napari_deblur/plugin/__init__.py",
-    "napari_deblur/training/__init__.py",
-    "napari_deblur/weights/registry.toml",
-)
-IN_WHEEL_SOME = ("napari_deblur/training/recipes/", "napari_deblur/weights/data/")
+PACKAGES = {"napari_deblur": "src/napari_deblur", "napari_deblur/training": "training"}
+NOT_SHIPPED = ("*.pyc", ".*")
 NOT_IN_WHEEL = ("tests/", "training/", "benchmarks/", "docs/")
 
 # Runs in the clean environment; its working folder holds `photo.png` and nothing of the checkout.
@@ -76,16 +70,21 @@ def build_wheel(folder: Path) -> Path:
     return wheel
 
 
+def expected_files() -> set[str]:
+    """Every file of the package's folders, under the name that it must have in the wheel."""
+    return {
+        f"{package}/{path.relative_to(ROOT / folder).as_posix()}"
+        for package, folder in PACKAGES.items()
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and not any(path.match(pattern) for pattern in NOT_SHIPPED)
+    }
+
+
 def check_contents(wheel: Path) -> None:
     """Compare the wheel's size and its list of files with what must and must not be there."""
     size = wheel.stat().st_size
     names = zipfile.ZipFile(wheel).namelist()
-    faults = [f"{name} is missing" for name in IN_WHEEL if name not in names]
-    faults += [
-        f"nothing in {folder}"
-        for folder in IN_WHEEL_SOME
-        if not any(name.startswith(folder) for name in names)
-    ]
+    faults = [f"{name} is missing" for name in sorted(expected_files() - set(names))]
     faults += [f"{name} does not belong in it" for name in names if name.startswith(NOT_IN_WHEEL)]
     if size > LARGEST_WHEEL:
         faults.append(f"{size / 2**20:.1f} MiB are more than {LARGEST_WHEEL / 2**20:.0f}")
