@@ -26,7 +26,7 @@ _LABELS = {
 
 
 def means(rows: Sequence[Row]) -> dict[str, float]:
-    """Average every measure over the rows, and the seconds as ``seconds``."""
+    """Average every measure over the rows that have it, and the seconds as ``seconds``."""
     averages = {name: sum(row.scores[name] for row in rows) / len(rows) for name in rows[0].scores}
     return {**averages, "seconds": sum(row.seconds for row in rows) / len(rows)}
 
@@ -98,6 +98,14 @@ def to_json(
         "published": references(benchmark),
     }
     return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _measures(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row.scores))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _line(label: str, count: int, values: Mapping[str, Any], names: Sequence[str]) -> list[str]:
