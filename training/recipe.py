@@ -1,0 +1,369 @@
+"""Recipes: everything that decides what a training run does, as frozen dataclasses.
+
+A recipe is a TOML file.  `[data]`, `[kernels]` and `[sensor]` hold for all
+stages; a stage may override single keys of them in `[stage.NAME.data]`,
+`[stage.NAME.kernels]` and `[stage.NAME.sensor]`.  Same recipe, same data, same
+seed: same run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from napari_deblur.errors import RecipeError
+from napari_deblur.training.schema import free_table, limited, read_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "AblationRecipe",
+    "AnalysisStage",
+    "ClassifierStage",
+    "DataRecipe",
+    "DecoderStage",
+    "ExpertStage",
+    "JointStage",
+    "KernelRecipe",
+    "MachineRecipe",
+    "ModelRecipe",
+    "Recipe",
+    "SensorRecipe",
+    "StageRecipe",
+    "StagesRecipe",
+    "SynthesisStage",
+    "load_recipe",
+    "recipe_names",
+]
+
+ImageLoss = Literal["l2", "l1", "log-mse"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelRecipe:
+    """The networks: a preset of `napari_deblur.networks` and what differs from it."""
+
+    preset: str = "compact"
+    analysis: dict[str, Any] = free_table()
+    synthesis: dict[str, Any] = free_table()
+    classifier: dict[str, Any] = free_table()
+
+
+@dataclasses.dataclass(frozen=True)
+class DataRecipe:
+    """Sharp images: the weight of each kind in the mix, and how crops are taken."""
+
+    photographs: float = limited(1.0, low=0)
+    dead_leaves: float = limited(0.0, low=0)
+    text: float = limited(0.0, low=0)
+    spots: float = limited(0.0, low=0)
+    filaments: float = limited(0.0, low=0)
+    cells: float = limited(0.0, low=0)
+    procedural_images: int = limited(48, low=1)
+    procedural_size: int = limited(512, low=32)
+    scales: tuple[float, ...] = limited((1.0,), low=0.05, high=1.0)
+    largest_side: int = limited(2048, low=64)
+    store_gib: float = limited(8.0, low=0.01)
+    held_out: int = limited(16, low=1)
+    colour: float = limited(0.5, low=0, high=1)
+    gamma: tuple[float, float] = limited((0.7, 1.4), low=0.1, high=5)
+    gamma_share: float = limited(0.0, low=0, high=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelRecipe:
+    """Blur kernels: sizes in pixels, the weight of each family, the size of the bank.
+
+    `classes` are the size classes of the stages `classifier` and `scales`
+    (paper section 3.3).
+    """
+
+    smallest: int = limited(3, low=1)
+    largest: int = limited(31, low=3)
+    count: int = limited(20_000, low=1)
+    shake: float = limited(0.85, low=0)
+    straight: float = limited(0.05, low=0)
+    defocused: float = limited(0.05, low=0)
+    gaussian: float = limited(0.05, low=0)
+    classes: tuple[tuple[int, int], ...] = limited(((1, 31), (32, 61), (62, 85)), low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class SensorRecipe:
+    """What the camera does to the blurred image; intensities are in [0, 1].
+
+    `noise` is the range of the standard deviation, drawn log-uniformly; a share
+    `noiseless` of the images has none.  `saturated` images are brightened by a
+    factor from `gain` and clipped, `shot` images have Poisson noise of
+    `photons` at intensity 1, `quantised` ones are rounded to `bits`, those of
+    the share `linear_light` are blurred before their gamma of 2.2.
+    """
+
+    noise: tuple[float, float] = limited((0.0005, 0.02), low=0, high=1)
+    noiseless: float = limited(0.0, low=0, high=1)
+    saturated: float = limited(0.0, low=0, high=1)
+    gain: tuple[float, float] = limited((1.0, 3.0), low=1, high=100)
+    shot: float = limited(0.0, low=0, high=1)
+    photons: tuple[float, float] = limited((300.0, 30_000.0), low=1)
+    quantised: float = limited(0.0, low=0, high=1)
+    bits: int = limited(8, low=1, high=16)
+    linear_light: float = limited(0.0, low=0, high=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class StageRecipe:
+    """What all stages have in common: budget, optimiser, schedule, bookkeeping.
+
+    `steps` of `batch` crops of `crop` x `crop` pixels.  `schedule` is
+    `plateau` (x `factor` when the mean loss of an epoch of `epoch` steps has not
+    fallen for `patience` epochs), `cosine` (to `final` x the learning rate) or
+    `constant`, each after `warmup` steps.  `share` is the stage's part of the
+    minutes of `train all`.
+    """
+
+    steps: int = limited(10_000, low=1)
+    batch: int = limited(8, low=1)
+    crop: int = limited(256, low=16)
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    learning_rate: float = limited(3e-4, low=1e-9, high=1)
+    weight_decay: float = limited(0.0, low=0, high=1)
+    schedule: Literal["plateau", "cosine", "constant"] = "cosine"
+    warmup: int = limited(200, low=0)
+    final: float = limited(0.01, low=0, high=1)
+    epoch: int = limited(1000, low=1)
+    patience: int = limited(5, low=1)
+    factor: float = limited(0.8, low=0.01, high=0.999)
+    clip: float = limited(1.0, low=0)
+    ema: float = limited(0.999, low=0, high=0.999999)
+    validate_every: int = limited(500, low=1)
+    validation_images: int = limited(16, low=1)
+    checkpoint_every: int = limited(500, low=1)
+    log_every: int = limited(20, low=1)
+    bad_steps: int = limited(50, low=0)
+    share: float = limited(1.0, low=0)
+    start: str = ""
+    data: DataRecipe = dataclasses.field(default_factory=DataRecipe)
+    kernels: KernelRecipe = dataclasses.field(default_factory=KernelRecipe)
+    sensor: SensorRecipe = dataclasses.field(default_factory=SensorRecipe)
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderStage(StageRecipe):
+    """Stage 0: the decoder alone, on analytic auto-correlations of kernels."""
+
+    enabled: bool = False
+    flip_until: float = limited(1.0, low=0, high=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class AnalysisStage(StageRecipe):
+    """Kernel L1 on true kernels.
+
+    Up to the fraction `flip_hold` of the run the loss takes the better of the
+    kernel and its 180-degree rotation; by `flip_until` it is plain L1.  Both 0: the paper.
+    """
+
+    flip_hold: float = limited(0.0, low=0, high=1)
+    flip_until: float = limited(0.0, low=0, high=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class SynthesisStage(StageRecipe):
+    """Image loss with true kernels, of which a share may be perturbed as estimates are."""
+
+    loss: ImageLoss = "l2"
+    perturbed: float = limited(0.0, low=0, high=1)
+    perturbed_blur: float = limited(1.0, low=0, high=10)
+
+
+@dataclasses.dataclass(frozen=True)
+class JointStage(StageRecipe):
+    """Both networks, image loss only (paper section 3.4)."""
+
+    loss: ImageLoss = "l2"
+    random_start: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifierStage(StageRecipe):
+    """Cross entropy over the size classes of `[kernels]`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExpertStage(StageRecipe):
+    """The synthesis network for one kernel: the file `kernel`, or one drawn from the seed."""
+
+    loss: ImageLoss = "l2"
+    kernel: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class StagesRecipe:
+    """The stages, in the order in which `all` runs them."""
+
+    decoder: DecoderStage
+    analysis: AnalysisStage
+    synthesis: SynthesisStage
+    joint: JointStage
+    classifier: ClassifierStage
+    expert: ExpertStage
+
+
+@dataclasses.dataclass(frozen=True)
+class AblationRecipe:
+    """The budget of each row of the ablation table: steps of a stage, crops, kernel size."""
+
+    synthesis_steps: int = limited(500, low=1)
+    analysis_steps: int = limited(500, low=1)
+    joint_steps: int = limited(100, low=1)
+    rows: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class MachineRecipe:
+    """Where the run takes place; may differ when a run is resumed."""
+
+    accelerator: Literal["auto", "cpu", "cuda", "gpu", "mps"] = "auto"
+    devices: int = limited(1, low=1)
+    nodes: int = limited(1, low=1)
+    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
+    compile: bool = False
+    channels_last: bool = True
+    workers: int = limited(1, low=0, high=256)
+    checkpoint_minutes: float = limited(10.0, low=0.01)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A whole recipe; `text` is the table it was read from, after every override."""
+
+    name: str
+    model: ModelRecipe
+    stage: StagesRecipe
+    machine: MachineRecipe
+    ablation: AblationRecipe
+    seed: int = limited(0, low=0)
+
+    def fingerprint(self, *names: str) -> str:
+        """Sha256 over what decides the result of the stages `names`; the machine does not."""
+        table: dict[str, Any] = {"seed": self.seed, "model": dataclasses.asdict(self.model)}
+        table |= {name: dataclasses.asdict(getattr(self.stage, name)) for name in names}
+        return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as a table that JSON can hold."""
+        return dataclasses.asdict(self)
+
+
+_SHARED = {"data": DataRecipe, "kernels": KernelRecipe, "sensor": SensorRecipe}
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with the package."""
+    folder = resources.files("napari_deblur.training") / "recipes"
+    return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def load_recipe(name: str | Path, settings: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by its name, or from a file, and apply `section.key=value` settings.
+
+    Raises
+    ------
+    RecipeError
+        When there is no such recipe, when it is not TOML, or when it holds an
+        unknown key or an impossible value.
+    """
+    table = _read_toml(name)
+    for setting in settings:
+        _apply_setting(table, setting)
+    return _build(table, default_name=Path(name).stem)
+
+
+def _read_toml(name: str | Path) -> dict[str, Any]:
+    path = Path(name)
+    try:
+        if path.suffix == ".toml":
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        if str(name) in recipe_names():
+            shipped = resources.files("napari_deblur.training") / "recipes" / f"{name}.toml"
+            return tomllib.loads(shipped.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(
+            f"recipe {str(name)!r} cannot be read ({error.strerror}): "
+            f"give a TOML file or one of {', '.join(recipe_names())}"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"recipe {str(name)!r} is not TOML ({error}): mend it") from error
+    raise RecipeError(
+        f"unknown recipe {str(name)!r}: "
+        f"allowed are {', '.join(recipe_names())} or the path of a .toml file"
+    )
+
+
+def _apply_setting(table: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"setting {setting!r} is not understood: write section.key=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    *path, last = key.strip().split(".")
+    for part in path:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"setting {setting!r}: {part!r} is not a section of a recipe")
+    table[last] = value
+
+
+def _build(table: dict[str, Any], default_name: str) -> Recipe:
+    table = {"name": default_name, **table}
+    shared = {name: table.pop(name, {}) for name in _SHARED}
+    for name, cls in _SHARED.items():
+        _table(shared[name], name)
+        read_table(cls, shared[name], name)
+    stages = dict(_table(table.get("stage", {}), "stage"))
+    for field in dataclasses.fields(StagesRecipe):
+        stage = dict(_table(stages.get(field.name, {}), f"stage.{field.name}"))
+        for name in _SHARED:
+            where = f"stage.{field.name}.{name}"
+            stage[name] = {**shared[name], **_table(stage.get(name, {}), where)}
+        stages[field.name] = stage
+    recipe = read_table(Recipe, {**table, "stage": stages}, "")
+    for field in dataclasses.fields(StagesRecipe):
+        _check_stage(getattr(recipe.stage, field.name), f"stage.{field.name}")
+    return recipe
+
+
+def _table(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise RecipeError(f"{where} = {value!r} is impossible: it must be a section")
+    return value
+
+
+def _check_stage(stage: StageRecipe, where: str) -> None:
+    kernels, data = stage.kernels, stage.data
+    if kernels.smallest > kernels.largest:
+        raise RecipeError(
+            f"{where}.kernels.smallest = {kernels.smallest} is impossible: "
+            f"it must be <= kernels.largest = {kernels.largest}"
+        )
+    families = ("shake", "straight", "defocused", "gaussian")
+    if not any(getattr(kernels, name) for name in families):
+        raise RecipeError(f"kernels: one of the weights {', '.join(families)} must be > 0")
+    kinds = ("photographs", "dead_leaves", "text", "spots", "filaments", "cells")
+    if not any(getattr(data, name) for name in kinds):
+        raise RecipeError(f"data: one of the weights {', '.join(kinds)} must be > 0")
+    if not data.scales:
+        raise RecipeError("data.scales = [] is impossible: it must hold at least one factor")
+    if isinstance(stage, AnalysisStage) and stage.flip_hold > stage.flip_until:
+        raise RecipeError(
+            f"{where}.flip_hold = {stage.flip_hold} is impossible: "
+            f"it must be <= flip_until = {stage.flip_until}"
+        )

@@ -1,0 +1,211 @@
+"""What each stage trains: its module, its loss, its figures and its pictures (paper section 3.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from napari_deblur.training.batches import Batch, to_luma
+from napari_deblur.training.figures import (
+    flip_invariant_distance,
+    image_loss,
+    kernel_correlation,
+    kernel_distance,
+    psnr,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from napari_deblur.training.recipe import ImageLoss
+
+__all__ = ["AnalysisTask", "ClassifierTask", "JointTask", "Pair", "SynthesisTask", "Task"]
+
+Pictures = dict[str, list[torch.Tensor]]
+"""Rows of pictures (H, W) or (C, H, W): a name for each column, a tensor for each row."""
+
+
+class Task(Protocol):
+    """One thing to learn.  `module` is trained; `weights` names the networks in it by kind."""
+
+    @property
+    def module(self) -> nn.Module:
+        """What the optimiser changes."""
+        ...
+
+    def networks(self, module: nn.Module) -> Mapping[str, nn.Module]:
+        """Return the networks to export, by kind, from the module or its averaged copy."""
+        ...
+
+    def loss(self, module: nn.Module, batch: Batch, progress: float) -> torch.Tensor:
+        """Return the scalar loss; `progress` in [0, 1] is how much of the run is over."""
+        ...
+
+    def measure(self, module: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return figures (B,) of a validation batch."""
+        ...
+
+    def pictures(self, module: nn.Module, batch: Batch) -> Pictures:
+        """Return pictures of the first samples of a validation batch."""
+        ...
+
+
+def blend(progress: float, hold: float, until: float) -> float:
+    """Weight of the flip-invariant loss: 1 up to `hold`, falling to 0 at `until`."""
+    if progress < hold:
+        return 1.0
+    return max(0.0, (until - progress) / (until - hold)) if until > hold else 0.0
+
+
+def _kernel_figures(estimate: torch.Tensor, kernel: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {
+        "kernel L1": kernel_distance(estimate, kernel),
+        "kernel L1 either way up": flip_invariant_distance(estimate, kernel),
+        "kernel correlation": kernel_correlation(estimate, kernel),
+    }
+
+
+def _image_figures(estimate: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+    figures = {"PSNR": psnr(estimate, batch.sharp), "PSNR blurry": psnr(batch.blurry, batch.sharp)}
+    return figures | {"PSNR gain": figures["PSNR"] - figures["PSNR blurry"]}
+
+
+@dataclass(frozen=True)
+class AnalysisTask:
+    """Kernel L1 on true kernels, at first either way up."""
+
+    module: nn.Module
+    flip_hold: float
+    flip_until: float
+
+    def networks(self, module: nn.Module) -> Mapping[str, nn.Module]:
+        """Return the analysis network."""
+        return {"analysis": module}
+
+    def loss(self, module: nn.Module, batch: Batch, progress: float) -> torch.Tensor:
+        """L1, sum over pixels, mean over the batch."""
+        estimate = module(batch.blurry)
+        loss = kernel_distance(estimate, batch.kernel).mean()
+        weight = blend(progress, self.flip_hold, self.flip_until)
+        if weight > 0:
+            invariant = flip_invariant_distance(estimate, batch.kernel).mean()
+            loss = weight * invariant + (1 - weight) * loss
+        return loss
+
+    def measure(self, module: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        """Kernel distances and correlation."""
+        return _kernel_figures(module(batch.blurry), batch.kernel)
+
+    def pictures(self, module: nn.Module, batch: Batch) -> Pictures:
+        """True and estimated kernels."""
+        return {"true": list(batch.kernel), "estimated": list(module(batch.blurry))}
+
+
+@dataclass(frozen=True)
+class SynthesisTask:
+    """Image loss with true (or perturbed) kernels."""
+
+    module: nn.Module
+    kind: ImageLoss
+
+    def networks(self, module: nn.Module) -> Mapping[str, nn.Module]:
+        """Return the synthesis network."""
+        return {"synthesis": module}
+
+    def loss(self, module: nn.Module, batch: Batch, progress: float) -> torch.Tensor:  # noqa: ARG002
+        """Image loss."""
+        return image_loss(self.kind, module(batch.blurry, batch.given, batch.sigma), batch.sharp)
+
+    def measure(self, module: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        """PSNR with the true kernel, beside the blurry image's."""
+        return _image_figures(module(batch.blurry, batch.kernel, batch.sigma), batch)
+
+    def pictures(self, module: nn.Module, batch: Batch) -> Pictures:
+        """Triplets: blurry, deblurred, sharp."""
+        result = module(batch.blurry, batch.kernel, batch.sigma)
+        return {"blurry": list(batch.blurry), "deblurred": list(result), "sharp": list(batch.sharp)}
+
+
+class Pair(nn.Module):
+    """The composition of the two networks."""
+
+    def __init__(self, analysis: nn.Module, synthesis: nn.Module) -> None:
+        super().__init__()
+        self.analysis = analysis
+        self.synthesis = synthesis
+
+    def forward(
+        self, blurry: torch.Tensor, sigma: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the deblurred images (B, C, H, W) and the kernels (B, m, m)."""
+        kernel = self.analysis(to_luma(blurry))
+        return self.synthesis(blurry, kernel, sigma), kernel
+
+
+@dataclass(frozen=True)
+class JointTask:
+    """Both networks; the image loss alone, so that the kernel may become what serves the image.
+
+    `before` is the analysis network as it was before this stage, for the paper's Figure 4.
+    """
+
+    module: Pair
+    kind: ImageLoss
+    before: nn.Module
+
+    def networks(self, module: Any) -> Mapping[str, nn.Module]:
+        """Return both networks."""
+        return {"analysis": module.analysis, "synthesis": module.synthesis}
+
+    def loss(self, module: nn.Module, batch: Batch, progress: float) -> torch.Tensor:  # noqa: ARG002
+        """Image loss of the composition."""
+        return image_loss(self.kind, module(batch.blurry, batch.sigma)[0], batch.sharp)
+
+    def measure(self, module: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        """Blind PSNR, and how far the kernel has gone from the true one."""
+        result, kernel = module(batch.blurry, batch.sigma)
+        return _image_figures(result, batch) | _kernel_figures(kernel, batch.kernel)
+
+    def pictures(self, module: nn.Module, batch: Batch) -> Pictures:
+        """Kernels true, before and after this stage (Figure 4), and triplets."""
+        result, kernel = module(batch.blurry, batch.sigma)
+        return {
+            "true": list(batch.kernel),
+            "pre-trained": list(self.before(to_luma(batch.blurry))),
+            "after joint training": list(kernel),
+            "blurry": list(batch.blurry),
+            "deblurred": list(result),
+            "sharp": list(batch.sharp),
+        }
+
+
+@dataclass(frozen=True)
+class ClassifierTask:
+    """Cross entropy over the classes of kernel sizes (paper section 3.3)."""
+
+    module: nn.Module
+
+    def networks(self, module: nn.Module) -> Mapping[str, nn.Module]:
+        """Return the classifier."""
+        return {"classifier": module}
+
+    def loss(self, module: nn.Module, batch: Batch, progress: float) -> torch.Tensor:  # noqa: ARG002
+        """Categorical cross entropy."""
+        return functional.cross_entropy(module(batch.blurry).float(), batch.label)
+
+    def measure(self, module: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        """Share of right answers, and cross entropy."""
+        logits = module(batch.blurry).float()
+        return {
+            "accuracy": (logits.argmax(dim=1) == batch.label).float(),
+            "cross entropy": functional.cross_entropy(logits, batch.label, reduction="none"),
+        }
+
+    def pictures(self, module: nn.Module, batch: Batch) -> Pictures:
+        """Return nothing: there is nothing to see."""
+        del module, batch
+        return {}
