@@ -53,7 +53,7 @@ wheel: $(VENV)/.dev ## Build the wheel and use it in an environment without Qt
 	$(BIN)/python .ci/check_wheel.py
 
 docs: $(VENV)/.dev ## Build the documentation into site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.dev ## Measure speed and memory
 	$(BIN)/python -m benchmarks

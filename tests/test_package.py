@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -165,6 +166,51 @@ def test_a_forbidden_import_breaks_the_layers(root: Path, tmp_path: Path) -> Non
     assert done.returncode == 1
     assert "napari_deblur.training.sneaky -> napari_deblur.engine" in done.stdout
     assert "napari_deblur.files.sneaky -> torch" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("layers", "extras"),
+    [
+        (("blur", "cli", "engine", "errors", "evaluation", "files", "networks", "weights"), ()),
+        (("training",), ("training",)),
+        (("plugin",), ("dask", "napari", "training")),
+    ],
+    ids=["base", "training", "plugin"],
+)
+def test_what_is_imported_is_declared(
+    root: Path, project: dict, layers: tuple[str, ...], extras: tuple[str, ...]
+) -> None:
+    """No layer relies on a package that is there only because another package wants it."""
+    declared = list(project["project"]["dependencies"])
+    for extra in extras:
+        declared += project["project"]["optional-dependencies"][extra]
+    names = {re.match(r"[\w-]+", line)[0].lower() for line in declared}
+    homes = {
+        module: {home.lower() for home in distributions}
+        for module, distributions in metadata.packages_distributions().items()
+    }
+    for layer in layers:
+        top = root / "training" if layer == "training" else root / "src" / "napari_deblur" / layer
+        for path in [top.with_suffix(".py")] if layer == "errors" else top.rglob("*.py"):
+            for module in imported(path) - sys.stdlib_module_names - {"napari_deblur"}:
+                assert homes.get(module, {module}) & names, f"{path} imports {module}"
+
+
+def imported(path: Path) -> set[str]:
+    """Return the top-level packages that a file imports and cannot do without."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    optional = set()
+    for node in ast.walk(tree):
+        for_types = isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        if for_types or isinstance(node, ast.Try):
+            optional |= set(ast.walk(node))
+    names = set()
+    for node in set(ast.walk(tree)) - optional:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module.partition(".")[0])
+    return names
 
 
 def test_no_qt_binding_is_forced_on_the_user() -> None:
