@@ -53,11 +53,11 @@ def test_settings_that_the_method_page_names_exist(root: Path) -> None:
 def test_every_command_has_its_help_on_the_command_line_page(root: Path) -> None:
     import typer
 
-    from napari_deblur.cli import app
+    from napari_deblur.cli.app import build_app
 
     text = (root / "docs" / "command-line.md").read_text(encoding="utf-8")
     shown = set(re.findall(r"^<!-- help: *([a-z ]*?) *-->$", text, re.MULTILINE)) - {""}
-    commands = set(typer.main.get_command(app).commands)
+    commands = set(typer.main.get_command(build_app()).commands)
     assert shown == commands
 
 
