@@ -44,7 +44,7 @@ layers: $(VENV)/.dev ## Check that no module imports from a layer above its own
 
 unit: $(VENV)/.dev $(VENV)/.screen ## Run the tests with coverage (some: make unit TESTS=tests/blur)
 	$(BIN)/coverage erase
-	NAPARI_STRICT_QT=1 $(ON_SCREEN) $(BIN)/python -m pytest --cov --cov-report=term $(TESTS)
+	NAPARI_STRICT_QT=1 $(ON_SCREEN) $(BIN)/python -m pytest --cov --cov-report=term --durations=15 $(TESTS)
 
 manifest: $(VENV)/.dev ## Validate the napari manifest
 	$(BIN)/npe2 validate src/napari_deblur/napari.yaml
