@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from napari_deblur.errors import InputError
-from napari_deblur.networks.config import AnalysisConfig
 from napari_deblur.networks.correlation import CrossCorrelation
 from napari_deblur.networks.decoders import KernelHead, crop_centre, make_decoder
 from napari_deblur.networks.features import FixedFeatures, LearnedFeatures, standardise_image
+from napari_deblur.networks.initialise import start_zero
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_deblur.networks.config import AnalysisConfig
 
 __all__ = ["AnalysisNetwork", "LagStatistics"]
 
@@ -41,27 +46,25 @@ class LagStatistics(nn.Module):
         )
         self.correlations = nn.ModuleList(CrossCorrelation(radius) for radius in config.radii)
         self.shrink = nn.ModuleList(
-            nn.Conv2d(1, 1, 5, stride=2, padding=2, padding_mode="replicate")
+            _shrinking_convolution(learns=bool(config.learned_channels))
             for _ in range(config.levels - 1)
         )
-        binomial = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-        for layer in self.shrink:
-            assert isinstance(layer, nn.Conv2d)
-            assert layer.bias is not None
-            nn.init.zeros_(layer.bias)
-            with torch.no_grad():
-                layer.weight.copy_(torch.outer(binomial, binomial)[None, None])
-            layer.requires_grad_(bool(config.learned_channels))
 
     @property
     def smallest_side(self) -> int:
         """Side in pixels below which an image is padded."""
         margin = self.config.convolutions * (self.config.filter_size - 1)
         valid = margin if self.config.learned_channels else 2
-        return (_SMALLEST_MAP + valid) * 2 ** (self.config.levels - 1)
+        return (_SMALLEST_MAP + valid) << (self.config.levels - 1)
 
     def forward(self, luma: Tensor) -> list[Tensor]:
         """``(B, 1, H, W)`` to ``(B, pairs, 2R + 1, 2R + 1)`` per level, finest first."""
+        if self.config.learned_channels:
+            return self._correlate(luma)
+        with torch.no_grad():  # nothing to learn here, so nothing to remember
+            return self._correlate(luma)
+
+    def _correlate(self, luma: Tensor) -> list[Tensor]:
         image = _pad_to(standardise_image(luma), self.smallest_side)
         result = []
         for level, correlation in enumerate(self.correlations):
@@ -80,13 +83,23 @@ class LagStatistics(nn.Module):
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
 
+def _shrinking_convolution(*, learns: bool) -> nn.Conv2d:
+    """Halve the sides; starts as a binomial filter, and stays one where nothing is learned."""
+    layer = nn.Conv2d(1, 1, 5, stride=2, padding=2, padding_mode="replicate")
+    start_zero(layer)
+    binomial = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+    with torch.no_grad():
+        layer.weight.copy_(torch.outer(binomial, binomial)[None, None])
+    return layer.requires_grad_(learns)
+
+
 def _pad_to(image: Tensor, side: int) -> Tensor:
     """Replicate the border of an image that is smaller than `side` pixels."""
     height, width = (max(0, side - n) for n in image.shape[-2:])
     if not height and not width:
         return image
     around = (width // 2, width - width // 2, height // 2, height - height // 2)
-    return F.pad(image, around, mode="replicate")
+    return functional.pad(image, around, mode="replicate")
 
 
 class AnalysisNetwork(nn.Module):
@@ -145,11 +158,7 @@ class AnalysisNetwork(nn.Module):
                 f"luma has shape {tuple(luma.shape)}; the analysis network takes one channel, "
                 "(B, 1, H, W): convert the image to luma first"
             )
-        if self.config.learned_channels:
-            maps: list[Tensor] = self.lags(luma)
-            return maps
-        with torch.no_grad():  # nothing to learn before the decoder, so nothing to remember
-            maps = self.lags(luma)
+        maps: list[Tensor] = self.lags(luma)
         return maps
 
     def decode(self, statistics: Sequence[Tensor]) -> Tensor:

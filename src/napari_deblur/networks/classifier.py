@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
 from napari_deblur.networks.analysis import LagStatistics
-from napari_deblur.networks.config import ClassifierConfig
 from napari_deblur.networks.decoders import make_decoder
+
+if TYPE_CHECKING:
+    from napari_deblur.networks.config import ClassifierConfig
 
 __all__ = ["BlurSizeClassifier"]
 

@@ -232,7 +232,7 @@ class SynthesisConfig(_Config):
             self._switch(name)
         self._choice("guidance", get_args(Guidance))
         self._choice("front_end", get_args(FrontEnd))
-        if not self.channels or any(not isinstance(c, int) or c < 1 for c in self.channels):
+        if not self.channels or min(self.channels) < 1:
             raise InputError(
                 f"SynthesisConfig.channels is {self.channels!r}; give one whole number of at "
                 "least 1 for every level of the U-Net, finest first"

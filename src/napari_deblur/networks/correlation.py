@@ -15,17 +15,19 @@ computed by blocks too, hence the two `torch.autograd.Function` classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from napari_deblur.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["CrossCorrelation", "append_flips", "correlate", "standardise"]
 
@@ -95,7 +97,7 @@ class _Blocks:
         r = self.radius
         below = self.rows * self.size - height + r
         right = self.columns * self.size - width + r
-        return F.pad(stack, (r, right, r, below))
+        return functional.pad(stack, (r, right, r, below))
 
     def chunks(self, maps: int) -> Iterator[tuple[slice, slice]]:
         """Rows and columns of blocks whose spectra of `maps` maps fit into one chunk."""
@@ -110,14 +112,16 @@ class _Blocks:
                 )
 
     def halo_spectra(self, padded: Tensor, rows: slice, columns: slice) -> Tensor:
-        """Spectra of the blocks with their halo: ``(B, frequencies, blocks, C)``."""
+        """Spectra of the blocks with their halo: ``(B * frequencies, blocks, C)``."""
         region = self._region(padded, rows, columns, 0, self.span)
-        return self._spectra(region.unfold(2, self.span, self.size).unfold(3, self.span, self.size))
+        blocks = region.unfold(2, self.span, self.size).unfold(3, self.span, self.size)
+        return self._spectra(blocks.movedim(1, 3).contiguous())
 
     def block_spectra(self, padded: Tensor, rows: slice, columns: slice) -> Tensor:
-        """Spectra of the bare blocks, zero beyond them: ``(B, frequencies, blocks, C)``."""
+        """Conjugate spectra of the bare blocks, zero beyond: ``(B * frequencies, C, blocks)``."""
         region = self._region(padded, rows, columns, self.radius, self.size)
-        return self._spectra(region.unfold(2, self.size, self.size).unfold(3, self.size, self.size))
+        blocks = region.unfold(2, self.size, self.size).unfold(3, self.size, self.size)
+        return self._spectra(blocks.flatten(2, 3).unsqueeze(2)).conj_physical()
 
     def _region(
         self, padded: Tensor, rows: slice, columns: slice, offset: int, side: int
@@ -127,9 +131,11 @@ class _Blocks:
         return padded[..., offset + top : offset + bottom, offset + left : offset + right]
 
     def _spectra(self, blocks: Tensor) -> Tensor:
+        """Transform ``(B, ., ., ., rows, columns)`` and bring the frequencies to the front."""
+        batch, inner = blocks.shape[0], blocks.shape[3]
         spectra = torch.fft.rfft2(blocks, s=(self.span, self.span))
-        batch, channels = spectra.shape[:2]
-        return spectra.reshape(batch, channels, -1, self.frequencies).permute(0, 3, 2, 1)
+        turned = spectra.reshape(batch, -1, self.frequencies).mT.contiguous()
+        return turned.view(batch * self.frequencies, -1, inner)
 
 
 @lru_cache(maxsize=256)
@@ -176,11 +182,8 @@ def _cross_spectra(first: Tensor, second: Tensor, cut: _Blocks) -> Tensor:
     padded_first = cut.padded(first)
     padded_second = padded_first if second is first else cut.padded(second)
     for rows, columns in cut.chunks(batch * max(one, two)):
-        bare = cut.block_spectra(padded_first, rows, columns).mT.conj()
-        halo = cut.halo_spectra(padded_second, rows, columns)
-        total.baddbmm_(
-            bare.resolve_conj().contiguous().flatten(0, 1), halo.contiguous().flatten(0, 1)
-        )
+        bare = cut.block_spectra(padded_first, rows, columns)
+        total.baddbmm_(bare, cut.halo_spectra(padded_second, rows, columns))
     return total
 
 
@@ -194,7 +197,7 @@ def _to_lags(spectra: Tensor, batch: int, cut: _Blocks) -> Tensor:
 
 def _from_lags(maps: Tensor, cut: _Blocks) -> Tensor:
     """Spectra ``(B * frequencies, K)`` of lag maps, lag 0 at the origin."""
-    wide = F.pad(maps, (0, cut.span - cut.lags, 0, cut.span - cut.lags))
+    wide = functional.pad(maps, (0, cut.span - cut.lags, 0, cut.span - cut.lags))
     planes = torch.fft.rfft2(wide.roll((-cut.radius, -cut.radius), (-2, -1)))
     return planes.flatten(-2).mT.reshape(maps.shape[0] * cut.frequencies, -1)
 
@@ -207,22 +210,16 @@ def _filter(stack: Tensor, transfer: Tensor, cut: _Blocks) -> Tensor:
     padded = cut.padded(stack)
     inner = slice(cut.radius, cut.radius + cut.size)
     for rows, columns in cut.chunks(batch * max(stack.shape[1], channels)):
-        halo = cut.halo_spectra(padded, rows, columns).contiguous().flatten(0, 1)
-        spectra = torch.bmm(halo, transfer).view(batch, cut.frequencies, -1, channels)
-        planes = spectra.permute(0, 3, 2, 1).reshape(
-            batch,
-            channels,
-            -1,
-            columns.stop - columns.start,
-            cut.span,
-            cut.half,
-        )
+        spectra = torch.bmm(cut.halo_spectra(padded, rows, columns), transfer)
+        planes = spectra.view(batch, cut.frequencies, -1).mT.contiguous()
+        across = columns.stop - columns.start
+        planes = planes.view(batch, -1, across, channels, cut.span, cut.half)
         blocks = torch.fft.irfft2(planes, s=(cut.span, cut.span))[..., inner, inner]
         result[
             ...,
             rows.start * cut.size : rows.stop * cut.size,
             columns.start * cut.size : columns.stop * cut.size,
-        ] = blocks.transpose(-3, -2).flatten(-4, -3).flatten(-2)
+        ] = blocks.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
     return result[..., :height, :width]
 
 
@@ -319,7 +316,7 @@ def correlate(first: Tensor, second: Tensor, radius: int, block: int | None = No
     cut = _cut(first.shape[-2], first.shape[-1], radius, block, channels)
     with torch.autocast(first.device.type, enabled=False):
         maps: Tensor = _StackCorrelation.apply(_real(first), _real(second), cut)
-    return maps.unflatten(1, (first.shape[1], second.shape[1]))
+    return maps.view(first.shape[0], first.shape[1], second.shape[1], *maps.shape[2:])
 
 
 class CrossCorrelation(nn.Module):
@@ -361,9 +358,9 @@ class CrossCorrelation(nn.Module):
         group = max(1, _GROUP_VALUES // (channels * channels * cut.frequencies))
         with torch.autocast(maps.device.type, enabled=False):
             stack = standardise(_real(maps))
-            parts = [_PairCorrelation.apply(part, cut) for part in stack.split(group)]
+            parts = [_PairCorrelation.apply(part, cut) for part in torch.split(stack, group)]
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def extra_repr(self) -> str:
-        """The radius and block size, for ``repr``."""
+        """Return the radius and block size, for ``repr``."""
         return f"radius={self.radius}, block={self.block}"

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
-from napari_deblur.networks.config import AnalysisConfig, Head
 from napari_deblur.networks.correlation import append_flips
+from napari_deblur.networks.initialise import start_convolutions, start_zero
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_deblur.networks.config import AnalysisConfig, Head
 
 __all__ = ["KernelHead", "PaperDecoder", "ResidualDecoder", "crop_centre", "make_decoder"]
 
@@ -48,11 +54,7 @@ class PaperDecoder(nn.Module):
             nn.ReLU(),
         )
         self.channels = 8
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
+        start_convolutions(self)
 
     def forward(self, statistics: Sequence[Tensor]) -> Tensor:
         """Lag maps per level, finest first, to ``(B, 8, 2R + 1, 2R + 1)``."""
@@ -77,9 +79,7 @@ class _ResidualBlock(nn.Module):
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.context = nn.Linear(width, width)
         self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)  # starts as the identity
-        assert self.second.bias is not None
-        nn.init.zeros_(self.second.bias)
+        start_zero(self.second)  # the block starts as the identity
 
     def forward(self, maps: Tensor) -> Tensor:
         inner = self.first(self.norm(maps).relu())
@@ -89,7 +89,7 @@ class _ResidualBlock(nn.Module):
 
 
 def _groups(width: int) -> int:
-    """Groups of a group norm: about eight channels each, and a divisor of the width."""
+    """Return groups for a group norm: about eight channels each, and a divisor of the width."""
     return next(groups for groups in range(max(1, width // 8), 0, -1) if width % groups == 0)
 
 
@@ -118,10 +118,10 @@ class ResidualDecoder(nn.Module):
         self.encode = nn.ModuleList(blocks(width) for width in widths)
         self.lower = nn.ModuleList(
             nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
-            for fine, coarse in zip(widths[:-1], widths[1:], strict=True)
+            for fine, coarse in itertools.pairwise(widths)
         )
         self.raise_ = nn.ModuleList(
-            nn.Conv2d(coarse, fine, 1) for fine, coarse in zip(widths[:-1], widths[1:], strict=True)
+            nn.Conv2d(coarse, fine, 1) for fine, coarse in itertools.pairwise(widths)
         )
         self.decode = nn.ModuleList(blocks(width) for width in widths[:-1])
         self.last = nn.GroupNorm(_groups(widths[0]), widths[0])
@@ -156,7 +156,7 @@ def _encoder_sides(side: int, levels: int) -> list[int]:
 def _resize(maps: Tensor, side: int) -> Tensor:
     if maps.shape[-1] == side:
         return maps
-    return F.interpolate(maps, size=(side, side), mode="bilinear", align_corners=True)
+    return functional.interpolate(maps, size=(side, side), mode="bilinear", align_corners=True)
 
 
 def _positions(lags: Tensor) -> Tensor:
@@ -191,8 +191,8 @@ class KernelHead(nn.Module):
         # A head of ReLU that starts at zero never learns: small weights around a positive level
         # make the first kernels flat, with a gradient everywhere.
         nn.init.normal_(self.last.weight, std=0.1 / (25 * channels) ** 0.5)
-        assert self.last.bias is not None
-        nn.init.constant_(self.last.bias, 0.5)
+        if self.last.bias is not None:
+            nn.init.constant_(self.last.bias, 0.5)
 
     def forward(self, maps: Tensor) -> Tensor:
         """``(B, channels, L, L)`` to ``(B, m, m)``, float32 (float64 for float64)."""
@@ -201,8 +201,8 @@ class KernelHead(nn.Module):
         values = values.to(torch.promote_types(values.dtype, torch.float32))
         with torch.autocast(values.device.type, enabled=False):
             if self.kind == "softmax":
-                return values.flatten(1).softmax(dim=1).unflatten(1, size)
-            values = values.relu() if self.kind == "relu" else F.softplus(values)
+                return values.flatten(1).softmax(dim=1).view(-1, *size)
+            values = values.relu() if self.kind == "relu" else functional.softplus(values)
             total = values.sum(dim=(-2, -1), keepdim=True)
             delta = torch.zeros_like(values)
             delta[..., size[0] // 2, size[1] // 2] = 1
@@ -211,5 +211,5 @@ class KernelHead(nn.Module):
 
 
 def make_decoder(config: AnalysisConfig) -> PaperDecoder | ResidualDecoder:
-    """Decoder that `config` asks for."""
+    """Make the decoder that `config` asks for."""
     return PaperDecoder(config) if config.decoder == "paper" else ResidualDecoder(config)

@@ -9,11 +9,16 @@ derivatives themselves, can.
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
-from napari_deblur.networks.config import AnalysisConfig
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_deblur.networks.initialise import start_convolutions
+
+if TYPE_CHECKING:
+    from napari_deblur.networks.config import AnalysisConfig
 
 __all__ = ["FixedFeatures", "LearnedFeatures", "standardise_image"]
 
@@ -67,7 +72,7 @@ class FixedFeatures(nn.Module):
         """``(B, 1, H, W)`` to ``(B, channels, H - 2, W - 2)``, float32 or float64."""
         with torch.autocast(image.device.type, enabled=False):
             image = image.to(torch.promote_types(image.dtype, torch.float32))
-            derivatives = F.conv2d(image, self.stencils.to(image.dtype))
+            derivatives = functional.conv2d(image, self.stencils.to(image.dtype))
             energy = derivatives.square().mean(dim=1, keepdim=True)
             floor = _CONTRAST_FLOOR * energy.mean(dim=(-2, -1), keepdim=True) + _SMALLEST_ENERGY
             derivatives = derivatives * (_window_mean(energy, self.radius) + floor).rsqrt()
@@ -82,7 +87,7 @@ def _window_mean(energy: Tensor, radius: int) -> Tensor:
         reach = min(radius, energy.shape[side] - 1)
         shape = (1, 2 * reach + 1) if side == -1 else (2 * reach + 1, 1)
         padding = (0, reach) if side == -1 else (reach, 0)
-        energy = F.avg_pool2d(energy, shape, 1, padding, count_include_pad=False)
+        energy = functional.avg_pool2d(energy, shape, 1, padding, count_include_pad=False)
     return energy
 
 
@@ -109,12 +114,8 @@ class LearnedFeatures(nn.Sequential):
             channels = config.filters
         layers += [nn.Conv2d(channels, config.learned_channels, 1), nn.ReLU()]
         super().__init__(*layers)
-        for layer in layers:
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                assert layer.bias is not None
-                nn.init.zeros_(layer.bias)
+        start_convolutions(self)
         first = layers[0]
-        assert isinstance(first, nn.Conv2d)
-        with torch.no_grad():  # start from filters that differentiate: they whiten natural images
-            first.weight -= first.weight.mean(dim=(-2, -1), keepdim=True)
+        if isinstance(first, nn.Conv2d):
+            with torch.no_grad():  # filters that differentiate whiten natural images
+                first.weight -= first.weight.mean(dim=(-2, -1), keepdim=True)

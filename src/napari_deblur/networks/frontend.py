@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from napari_deblur.blur.deconvolution import data_step, data_term, hyper_laplacian, wiener
 from napari_deblur.blur.forward import convolve
-from napari_deblur.networks.config import FrontEnd
+
+if TYPE_CHECKING:
+    from napari_deblur.networks.config import FrontEnd
 
 __all__ = ["candidates", "count_candidates", "pull_to_data"]
 
@@ -85,7 +89,7 @@ def pull_to_data(
         image = image.to(blurry.dtype)
         unexplained = blurry - convolve(image, kernel, boundary="replicate")
         side = kernel.shape[-1]
-        padded = F.pad(unexplained, (0, side, 0, side))
+        padded = functional.pad(unexplained, (0, side, 0, side))
         term = data_term(padded, kernel)
         change = data_step(term, torch.zeros_like(padded), strength * _precision(noise_sigma))
         return image + change[..., : image.shape[-2], : image.shape[-1]]

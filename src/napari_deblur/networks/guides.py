@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
-from napari_deblur.networks.config import SynthesisConfig
+from napari_deblur.networks.initialise import start_zero
+
+if TYPE_CHECKING:
+    from napari_deblur.networks.config import SynthesisConfig
 
 __all__ = ["GuidedBlock", "KernelGuide"]
 
@@ -29,17 +33,15 @@ class KernelGuide(nn.Module):
         self.channels = channels
         hidden = config.guide_channels
         outputs = self.convolutions * (self.multiplies + self.adds) * channels
+        last = nn.Linear(hidden, outputs)
+        start_zero(last)  # 1 + m(k) starts at 1 and b(k) at 0, whatever the kernel
         self.layers = nn.Sequential(
             nn.Linear(config.kernel_size**2, hidden),
             nn.ReLU(),
             nn.Linear(hidden, hidden),
             nn.ReLU(),
-            nn.Linear(hidden, outputs),
+            last,
         )
-        last = self.layers[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)  # 1 + m(k) starts at 1 and b(k) at 0, whatever the kernel
-        nn.init.zeros_(last.bias)
 
     def forward(self, kernel: Tensor) -> tuple[tuple[Tensor | None, Tensor | None], ...]:
         """Multipliers ``m(k)`` and biases ``b(k)`` of every guided convolution.

@@ -12,10 +12,11 @@ _NORMAL_MEDIAN = 0.67449
 
 
 def estimate_noise(images: Tensor) -> Tensor:
-    """Standard deviation of the noise, from the diagonal Haar coefficients' median magnitude.
+    """Estimate the noise's standard deviation from the diagonal Haar coefficients.
 
-    Blur leaves little of the scene at the highest diagonal frequencies, so that what is there is
-    noise (Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", 1994).
+    Blur leaves little of the scene at the highest diagonal frequencies, so that their median
+    magnitude is that of noise (Donoho and Johnstone, "Ideal spatial adaptation by wavelet
+    shrinkage", 1994).
 
     Parameters
     ----------

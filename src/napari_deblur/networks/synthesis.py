@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from napari_deblur.errors import InputError, KernelError
-from napari_deblur.networks.config import SynthesisConfig
 from napari_deblur.networks.frontend import candidates, count_candidates, pull_to_data
 from napari_deblur.networks.noise import estimate_noise
 from napari_deblur.networks.unet import GuidedUNet
+
+if TYPE_CHECKING:
+    from napari_deblur.networks.config import SynthesisConfig
 
 __all__ = ["SynthesisNetwork"]
 
@@ -115,7 +119,7 @@ class SynthesisNetwork(nn.Module):
 
 def _pad_kernel(kernel: Tensor, size: int) -> Tensor:
     margin = (size - kernel.shape[-1]) // 2
-    return F.pad(kernel, (margin, margin, margin, margin))
+    return functional.pad(kernel, (margin, margin, margin, margin))
 
 
 def _pad_image(image: Tensor, stride: int) -> Tensor:
@@ -124,4 +128,4 @@ def _pad_image(image: Tensor, stride: int) -> Tensor:
     if not below and not right:
         return image
     reflects = below < image.shape[-2] and right < image.shape[-1]
-    return F.pad(image, (0, right, 0, below), mode="reflect" if reflects else "replicate")
+    return functional.pad(image, (0, right, 0, below), mode="reflect" if reflects else "replicate")

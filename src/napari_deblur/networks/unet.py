@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
-from napari_deblur.networks.config import SynthesisConfig
 from napari_deblur.networks.guides import GuidedBlock
+from napari_deblur.networks.initialise import start_convolutions
+
+if TYPE_CHECKING:
+    from napari_deblur.networks.config import SynthesisConfig
 
 __all__ = ["GuidedUNet"]
 
@@ -25,7 +31,7 @@ class GuidedUNet(nn.Module):
     def __init__(self, config: SynthesisConfig, entering: int) -> None:
         super().__init__()
         widths = config.channels
-        steps = tuple(zip(widths[:-1], widths[1:], strict=True))
+        steps = tuple(itertools.pairwise(widths))
         self.stride = 2 ** len(steps)
         self.encode = nn.ModuleList(
             GuidedBlock(config, width if level else entering, width)
@@ -42,15 +48,7 @@ class GuidedUNet(nn.Module):
         self.join = nn.ModuleList(nn.Conv2d(2 * fine, fine, 1) for fine, _ in steps)
         self.decode = nn.ModuleList(GuidedBlock(config, fine, fine) for fine, _ in steps)
         self.last = nn.Conv2d(widths[0], config.image_channels, 3, padding=1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
-        for rise in self.rise:  # each output pixel sees a quarter of the 25 taps
-            assert isinstance(rise, nn.ConvTranspose2d)
-            fan_in = rise.in_channels * 25 / 4
-            nn.init.normal_(rise.weight, std=(2 / fan_in) ** 0.5)
+        start_convolutions(self)
 
     def forward(self, image: Tensor, kernel: Tensor) -> Tensor:
         """``(B, entering, H, W)`` and ``(B, m, m)`` to ``(B, image_channels, H, W)``."""
