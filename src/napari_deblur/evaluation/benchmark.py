@@ -156,11 +156,13 @@ def evaluate(
             "leave out --known-kernel or add the kernel files"
         )
     for case in cases:
-        yield _evaluate_case(case, method, protocol, known_kernel, error_ratio)
+        yield _evaluate_case(
+            case, method, protocol, known_kernel=known_kernel, error_ratio=error_ratio
+        )
 
 
 def _evaluate_case(
-    case: Case, method: Method, protocol: Protocol, known_kernel: bool, error_ratio: bool
+    case: Case, method: Method, protocol: Protocol, *, known_kernel: bool, error_ratio: bool
 ) -> Row:
     from napari_deblur.files.images import read_kernel
 

@@ -1,0 +1,132 @@
+"""``napari-deblur evaluate``: published benchmarks, scored by their own protocol."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_deblur.cli.messages import say
+from napari_deblur.cli.options import Device, Model, Overwrite, Tile
+from napari_deblur.cli.outputs import check_new, make_folder
+from napari_deblur.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_deblur.evaluation.benchmark import Row
+    from napari_deblur.evaluation.methods import Method
+
+__all__ = ["evaluate"]
+
+
+class _Benchmark(StrEnum):
+    LEVIN = "levin"
+    LAI = "lai"
+    KOHLER = "kohler"
+    FOLDER = "folder"
+
+
+class _Method(StrEnum):
+    NETWORK = "network"
+    HYPER_LAPLACIAN = "hyper-laplacian"
+    WIENER = "wiener"
+    BLURRY = "blurry"
+
+
+def evaluate(  # noqa: PLR0913  one parameter for each option
+    benchmark: Annotated[_Benchmark, typer.Argument(help="Which benchmark.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that holds its images.")],
+    *,
+    known_kernel: Annotated[
+        bool, typer.Option("--known-kernel", help="Give the true kernels to the method.")
+    ] = False,
+    method: Annotated[
+        _Method,
+        typer.Option(
+            help="What restores the images.  All but 'blurry', the input itself, take the kernel "
+            "that the model estimates, or the true one."
+        ),
+    ] = _Method.NETWORK,
+    weight: Annotated[
+        float | None,
+        typer.Option(help="Weight of the data for hyper-laplacian and wiener; larger is sharper."),
+    ] = None,
+    error_ratio: Annotated[
+        bool,
+        typer.Option(
+            help="In a blind run, restore with the true kernels, too, for the error ratio."
+        ),
+    ] = True,
+    json: Annotated[
+        Path | None, typer.Option(metavar="F", help="Also write every image's figures as JSON.")
+    ] = None,
+    model: Model = "default",
+    device: Device = "auto",
+    tile: Tile = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Restore the images of a benchmark and print their figures beside the published ones.
+
+    levin, lai: crop of 15 px, best shift in quarter pixels, PSNR, SSIM with and without
+    Wang's downsampling; lai on luma.  kohler: the authors' protocol, if you have their
+    ground truth.  folder: your own pairs, in folders 'blurry' and 'sharp' (and 'kernel') with
+    equal names, or NAME_blurry and NAME_sharp side by side.
+    """
+    if json is not None:
+        check_new(json, [], overwrite=overwrite)
+    from napari_deblur.evaluation.methods import find_method
+    from napari_deblur.evaluation.report import format_report, to_json
+
+    chosen = find_method(method.value, model=model, device=device, tile=tile, weight=weight)
+    settings = {
+        "known_kernel": known_kernel,
+        "model": model,
+        "device": device,
+        "tile": tile,
+        "weight": weight,
+    }
+    total, results = _start(
+        benchmark, folder, chosen, known_kernel=known_kernel, error_ratio=error_ratio
+    )
+    rows = []
+    with progress_bar() as report:
+        report(f"{benchmark.value}: {method.value}", 0, total)
+        for row in results:
+            rows.append(row)
+            report(f"{benchmark.value}: {method.value}", len(rows), total)
+    label = f"{method.value}{', known kernel' if known_kernel else ''}"
+    if json is not None:
+        _write(json, to_json(benchmark.value, label, rows, settings))
+    say(format_report(benchmark.value, label, rows))
+
+
+def _start(
+    benchmark: _Benchmark, folder: Path, method: Method, *, known_kernel: bool, error_ratio: bool
+) -> tuple[int, Iterator[Row]]:
+    """Count the cases and begin with the first."""
+    from napari_deblur.evaluation import folder as own
+    from napari_deblur.evaluation import kohler, lai, levin
+    from napari_deblur.evaluation.benchmark import evaluate as run
+
+    if benchmark is _Benchmark.KOHLER:
+        cases = kohler.find_cases(folder)
+        return len(cases), kohler.evaluate(cases, method, known_kernel=known_kernel)
+    module: Any = {
+        _Benchmark.LEVIN: levin,
+        _Benchmark.LAI: lai,
+        _Benchmark.FOLDER: own,
+    }[benchmark]
+    pairs = module.find_cases(folder)
+    rows = run(pairs, method, module.PROTOCOL, known_kernel=known_kernel, error_ratio=error_ratio)
+    return len(pairs), rows
+
+
+def _write(path: Path, text: str) -> None:
+    from napari_deblur.files.atomic import atomic_path
+
+    make_folder(path)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

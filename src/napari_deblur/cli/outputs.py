@@ -1,0 +1,131 @@
+"""Which file goes where, and whether it may: checked before anything is computed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_deblur.errors import InputError, OutputError
+
+__all__ = ["Job", "check_new", "kernel_path", "make_folder", "plan_jobs"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input file and the file that comes of it."""
+
+    source: Path
+    target: Path
+
+
+def plan_jobs(
+    sources: Sequence[Path],
+    out: Path,
+    *,
+    keep: Sequence[Path],
+    overwrite: bool,
+    save_kernel: bool = False,
+) -> list[Job]:
+    """Decide where every result goes.
+
+    `out` is a folder if it is one already, if it has no suffix, or if there are several
+    inputs; results keep their names in it.  Otherwise it is a file.  The files of `keep` (all
+    inputs, a kernel's file included) are never to be replaced.
+
+    Raises
+    ------
+    InputError
+        If two inputs would get one output.
+    OutputError
+        If an output would replace an input, exists without `overwrite`, or cannot be
+        written.
+    """
+    jobs = [
+        Job(source, target) for source, target in zip(sources, _targets(sources, out), strict=True)
+    ]
+    _check_distinct(jobs)
+    for job in jobs:
+        check_new(job.target, keep, overwrite=overwrite)
+        if save_kernel:
+            check_new(kernel_path(job.target), keep, overwrite=overwrite)
+    return jobs
+
+
+def kernel_path(target: Path, part: str = "") -> Path:
+    """Name the kernel's file beside a result; `part` says which slice of a stack it is of."""
+    return target.with_name(f"{_stem(target)}_kernel{part and '_' + part}.tif")
+
+
+def check_new(target: Path, sources: Sequence[Path], *, overwrite: bool) -> None:
+    """Check that a file can be written and replaces neither an input nor, unasked, anything.
+
+    Raises
+    ------
+    OutputError
+        If it cannot or would.
+    """
+    for source in sources:
+        if _same(source, target):
+            raise OutputError(
+                f"'{target}' would overwrite its input '{source}'; give another name or folder"
+            )
+    if target.is_dir():
+        raise OutputError(f"'{target}' is a folder; give the name of a file in it")
+    if target.exists() and not overwrite:
+        raise OutputError(f"'{target}' exists; give another name, or --overwrite to replace it")
+    folder = next(parent for parent in target.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"'{target}' cannot be written: '{folder}' is not a folder that you may "
+            "write to; give another one"
+        )
+
+
+def make_folder(target: Path) -> None:
+    """Create the folder of an output.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be created.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"'{target.parent}' cannot be created ({error.strerror}); give another folder"
+        ) from error
+
+
+def _targets(sources: Sequence[Path], out: Path) -> list[Path]:
+    if out.is_dir() or not out.suffix:
+        return [out / source.name for source in sources]
+    if len(sources) > 1:
+        raise OutputError(
+            f"'{out}' is one file for {len(sources)} inputs; give a folder (a name without suffix)"
+        )
+    return [out]
+
+
+def _check_distinct(jobs: Sequence[Job]) -> None:
+    seen: dict[Path, Path] = {}
+    for job in jobs:
+        other = seen.setdefault(job.target.absolute(), job.source)
+        if other is not job.source:
+            raise InputError(
+                f"'{other}' and '{job.source}' would both become '{job.target}'; "
+                "rename one, or give them in two commands with two folders"
+            )
+
+
+def _same(first: Path, second: Path) -> bool:
+    try:
+        return first.samefile(second)
+    except OSError:  # one does not exist
+        return first.absolute() == second.absolute()
+
+
+def _stem(path: Path) -> str:
+    return path.name[: -len(".ome.tif")] if path.name.endswith(".ome.tif") else path.stem

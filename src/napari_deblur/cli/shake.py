@@ -1,0 +1,62 @@
+"""``napari-deblur shake``: simulate camera shake on a sharp image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_deblur.cli.messages import say
+from napari_deblur.cli.options import InputImage, Overwrite, SaveKernel
+from napari_deblur.cli.outputs import kernel_path, make_folder, plan_jobs
+
+__all__ = ["shake"]
+
+
+def shake(
+    image: InputImage,
+    *,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="OUT", help="File or folder to write to.")
+    ],
+    size: Annotated[int, typer.Option(help="Extent of the shake in pixels, 1 to 171.")] = 31,
+    seed: Annotated[
+        int | None, typer.Option(help="Same seed, same kernel and noise; random by default.")
+    ] = None,
+    noise: Annotated[
+        float, typer.Option(help="Standard deviation of the noise; 0.01 is 1 % of the range.")
+    ] = 0.01,
+    save_kernel: SaveKernel = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Blur an image as a shaking camera would.
+
+    The slices of a stack get one kernel and noise of their own.
+    """
+    job = plan_jobs([image], output, keep=[image], overwrite=overwrite, save_kernel=save_kernel)[0]
+    import numpy as np
+
+    from napari_deblur.cli.work import Stack
+    from napari_deblur.engine import simulate
+    from napari_deblur.files.images import read_image, write_image, write_kernel
+
+    source = read_image(image)
+    stack = Stack.of(source)
+    out = np.empty_like(stack.array)
+    kernel = None
+    for number, each in enumerate(stack.slices):
+        out[each.index], kernel = simulate.shake(
+            stack.array[each.index],
+            size=size,
+            seed=None if seed is None else seed + number,
+            noise=noise,
+            kernel=kernel,
+            channel_axis=stack.channel_axis,
+        )
+    make_folder(job.target)
+    write_image(job.target, out, like=source)
+    say(f"{image} -> {job.target}")
+    if save_kernel and kernel is not None:
+        write_kernel(kernel_path(job.target), kernel)
+        say(f"kernel -> {kernel_path(job.target)}")
