@@ -1,0 +1,157 @@
+"""The widget that deblurs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, Widget
+from napari.layers import Image, Layer
+
+from napari_deblur.errors import DeblurError
+from napari_deblur.plugin.deblur_task import DeblurRequest, Kernel, deblur_layer, deblur_task
+from napari_deblur.plugin.dock import TaskWidget
+from napari_deblur.plugin.engine_fields import EngineFields
+from napari_deblur.plugin.kernel_layers import KernelSource, is_kernel, looks_like_kernel
+from napari_deblur.plugin.provenance import record_of
+from napari_deblur.plugin.quality import judge
+from napari_deblur.plugin.regions import visible_region
+from napari_deblur.plugin.slices import LayerView
+from napari_deblur.plugin.tasks import Task
+
+__all__ = ["DeblurWidget", "deblur_widget"]
+
+
+class DeblurWidget(TaskWidget):
+    """Deblur an image layer.
+
+    Called as a function it is `deblur_layer`.
+    """
+
+    title: ClassVar[str] = "Deblur"
+    run_text: ClassVar[str] = "Deblur"
+    updated_in_place: ClassVar[frozenset[str]] = frozenset({"kernel"})
+    __call__ = staticmethod(deblur_layer)
+
+    def __init__(self, napari_viewer: Any = None) -> None:
+        self._engine = EngineFields()
+        self._kernel = ComboBox(
+            name="kernel",
+            label="kernel",
+            choices=self._kernel_choices,
+            tooltip="Estimated now, or a layer: square, odd side; one kernel, or one per plane.",
+        )
+        self._preview = CheckBox(
+            value=False,
+            text="only a preview of the current view",
+            label="",
+            tooltip="Deblurs what is seen of the shown plane, and puts it in its place.",
+        )
+        self._truth = ComboBox(
+            name="truth",
+            label="truth",
+            choices=self._truth_choices,
+            nullable=True,
+            tooltip="A sharp layer of the same shape, to compare with (PSNR and SSIM).",
+        )
+        self._noise = FloatSpinBox(
+            name="noise",
+            label="noise",
+            min=0,
+            max=1e9,
+            step=0.001,
+            value=0,
+            tooltip="Standard deviation of the noise in the image's own units; 0 measures it. "
+            "Larger values give smoother results.",
+        )
+        super().__init__(
+            napari_viewer,
+            [self._kernel, *self._engine.first, self._truth, self._preview],
+            [self._noise, *self._engine.more],
+        )
+        self._engine.show_apt_fields()
+        self.connect_fetch(self._engine)
+
+    def _task(self) -> Task:
+        layer, view = self.layer, self.view
+        assert layer is not None
+        assert view is not None
+        kernel: Kernel = self._kernel.value
+        return deblur_task(
+            DeblurRequest(
+                layer=layer,
+                kernel=kernel,
+                noise=float(self._noise.value) or None,
+                level=self.level,
+                channel_axis=self.channel_axis,
+                index=self.shown_index,
+                preview=visible_region(layer, view) if self._preview.value else None,
+                **self._engine.values(),
+            )
+        )
+
+    def _kernel_choices(self, _: Any) -> list[tuple[str, Any]]:
+        view, image = self.view, self.layer
+        stack = view is not None and view.count > 1
+        estimated = [("estimate for each plane" if stack else "estimate now", "each")]
+        if stack:
+            estimated.append(("estimate one for the whole stack", "pooled"))
+        kernels = [each for each in self.layers() if looks_like_kernel(each) and each is not image]
+        kernels.sort(key=lambda each: not is_kernel(each))
+        return estimated + [(each.name, each) for each in kernels]
+
+    def _truth_choices(self, _: Any) -> list[tuple[str, Any]]:
+        view, image = self.view, self.layer
+        if view is None:
+            return []
+        return [
+            (layer.name, layer)
+            for layer in self.layers()
+            if isinstance(layer, Image)
+            and layer is not image
+            and not layer.multiscale
+            and tuple(layer.data.shape) == view.shape
+        ]
+
+    def _problems(self, view: LayerView) -> Iterator[tuple[Widget, str]]:
+        if isinstance(self._kernel.value, Image):
+            try:
+                KernelSource(self._kernel.value, view)
+            except DeblurError as error:
+                yield self._kernel, str(error)
+        yield from self._engine.problems()
+
+    def _follow_image(self, view: LayerView | None) -> None:
+        del view
+        self._kernel.reset_choices()
+        self._truth.reset_choices()
+        self._suggest_truth()
+
+    def _suggest_truth(self) -> None:
+        """Compare with the layer that the image was shaken from, where it is there."""
+        layer = self.layer
+        about = None if layer is None else record_of(layer)
+        if about is None or self._truth.value is not None:
+            return
+        for choice in self._truth.choices:
+            if isinstance(choice, Image) and choice.name == about.get("truth"):
+                self._truth.value = choice
+
+    def _summary(self, layers: list[Layer]) -> str:
+        truth, layer, view = self._truth.value, self.layer, self.view
+        result = layers[0]
+        if not isinstance(truth, Image) or layer is None or view is None:
+            return ""
+        if np.shape(result.data) != np.shape(truth.data):
+            return ""
+        judged = judge(view, result.data, truth.data, index=self.shown_index or ())
+        about = record_of(result)
+        if about is not None:
+            about["quality"] = judged.as_dict()
+        return str(judged)
+
+
+def deblur_widget(viewer: Any = None) -> DeblurWidget:
+    """Make the widget; without a viewer for the current one."""
+    return DeblurWidget(viewer)

@@ -1,0 +1,97 @@
+"""The fields that say with what and where the engine computes: model, device, tile size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from magicgui.widgets import PushButton, Widget
+
+from napari_deblur.errors import DeblurError
+from napari_deblur.plugin.fields import (
+    FOLDER,
+    device_field,
+    folder_field,
+    model_field,
+    model_value,
+    tile_field,
+)
+from napari_deblur.plugin.preferences import read_preferences
+from napari_deblur.plugin.weights_task import missing_weights
+
+__all__ = ["EngineFields"]
+
+_SMALLEST_TILE = 64
+_FILES = ("analysis.safetensors", "synthesis.safetensors")
+
+
+class EngineFields:
+    """Model, folder, device, tile and the button that fetches weights."""
+
+    def __init__(self) -> None:
+        preferences = read_preferences()
+        self.model = model_field()
+        self.folder = folder_field()
+        self.device = device_field(preferences)
+        self.tile = tile_field(preferences)
+        self.fetch = PushButton(text="Download weights", label="", visible=False)
+        self.model.changed.connect(self.show_apt_fields)
+
+    @property
+    def first(self) -> Sequence[Widget]:
+        """Fields that are always shown."""
+        return self.model, self.folder, self.fetch
+
+    @property
+    def more(self) -> Sequence[Widget]:
+        """Fields that are shown on demand."""
+        return self.device, self.tile
+
+    def values(self) -> dict[str, Any]:
+        """Arguments for the functions of this plugin."""
+        return {
+            "model": model_value(self.model, self.folder),
+            "device": str(self.device.value),
+            "tile": int(self.tile.value) or None,
+        }
+
+    def show_apt_fields(self, *_: Any) -> None:
+        """Show the folder, or the button that fetches weights, only where it is needed."""
+        self.folder.visible = self.model.value == FOLDER
+        missing = () if self.folder.visible else missing_weights(str(self.model.value))
+        self.fetch.visible = bool(missing)
+        if missing:
+            size = sum(entry.size for entry, _ in missing) / 1e6
+            self.fetch.text = f"Download weights ({size:.0f} MB)"
+
+    def problems(self) -> Iterator[tuple[Widget, str]]:
+        """Fields whose values cannot be used."""
+        if self.model.value == FOLDER:
+            folder = Path(self.folder.value)
+            absent = [name for name in _FILES if not (folder / name).is_file()]
+            if absent:
+                yield (
+                    self.folder,
+                    f"{folder} has no {' and no '.join(absent)}: choose a folder that holds a "
+                    "model, or take a model by its name.",
+                )
+        elif self.model.value is None:
+            yield self.model, "There is no model: choose one."
+        else:
+            yield from self._missing_weights()
+        if 0 < self.tile.value < _SMALLEST_TILE:
+            yield (
+                self.tile,
+                f"Tiles of {self.tile.value} pixels are too small: give {_SMALLEST_TILE} or more, "
+                "or 0 to have the size chosen.",
+            )
+
+    def _missing_weights(self) -> Iterator[tuple[Widget, str]]:
+        try:
+            missing = missing_weights(str(self.model.value))
+        except DeblurError as error:
+            yield self.model, str(error)
+            return
+        for _, reason in missing[:1]:
+            yield self.model, reason

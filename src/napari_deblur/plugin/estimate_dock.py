@@ -1,0 +1,132 @@
+"""The widget that estimates blur kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from magicgui.widgets import ComboBox, Widget
+from napari.layers import Labels, Layer, Shapes
+
+from napari_deblur.errors import DeblurError
+from napari_deblur.plugin.dock import TaskWidget
+from napari_deblur.plugin.engine_fields import EngineFields
+from napari_deblur.plugin.estimate_task import (
+    EstimateRequest,
+    estimate_kernel_of_layer,
+    estimate_task,
+    kernel_name,
+)
+from napari_deblur.plugin.provenance import record_of
+from napari_deblur.plugin.regions import Region, region_of, visible_region
+from napari_deblur.plugin.slices import LayerView
+from napari_deblur.plugin.tasks import Task
+
+__all__ = ["EstimateWidget", "estimate_widget"]
+
+_WHOLE, _VIEW = "whole image", "current view"
+_PLANES = [
+    ("one for each plane", "each"),
+    ("one for the whole stack", "pooled"),
+    ("of the shown plane, for all", "shown"),
+]
+
+
+class EstimateWidget(TaskWidget):
+    """Estimate the blur kernels of an image layer, and show them as a layer.
+
+    Called as a function it is `estimate_kernel_of_layer`.
+    """
+
+    title: ClassVar[str] = "Estimate blur kernel"
+    run_text: ClassVar[str] = "Estimate kernel"
+    updated_in_place: ClassVar[frozenset[str]] = frozenset({"kernel"})
+    __call__ = staticmethod(estimate_kernel_of_layer)
+
+    def __init__(self, napari_viewer: Any = None) -> None:
+        self._engine = EngineFields()
+        self._where = ComboBox(
+            name="where",
+            label="where",
+            choices=self._where_choices,
+            tooltip="The part of the image that counts: what is drawn in a Shapes or Labels layer, "
+            "the current view, or everything. Choose a part with edges in it.",
+        )
+        self._planes = ComboBox(
+            name="planes",
+            label="kernels",
+            choices=_PLANES,
+            visible=False,
+            tooltip="For stacks. Planes that share one blur give a better kernel together.",
+        )
+        super().__init__(
+            napari_viewer,
+            [self._where, self._planes, *self._engine.first],
+            list(self._engine.more),
+        )
+        self._engine.show_apt_fields()
+        self.connect_fetch(self._engine)
+
+    def _task(self) -> Task:
+        assert self.layer is not None
+        return estimate_task(
+            EstimateRequest(
+                layer=self.layer,
+                region=self._region(),
+                planes=self._planes.value,
+                level=self.level,
+                channel_axis=self.channel_axis,
+                index=self.shown_index,
+                **self._engine.values(),
+            )
+        )
+
+    def _region(self) -> Shapes | Labels | Region | None:
+        value, layer, view = self._where.value, self.layer, self.view
+        if value == _WHOLE or layer is None or view is None:
+            return None
+        if value == _VIEW:
+            return visible_region(layer, view)
+        marks: Shapes | Labels = value
+        return marks
+
+    def _where_choices(self, _: Any) -> list[tuple[str, Any]]:
+        marks = [
+            (f"{type(layer).__name__}: {layer.name}", layer)
+            for layer in self.layers()
+            if isinstance(layer, (Shapes, Labels))
+        ]
+        return [(_WHOLE, _WHOLE), (_VIEW, _VIEW), *marks]
+
+    def _problems(self, view: LayerView) -> Iterator[tuple[Widget, str]]:
+        layer, value = self.layer, self._where.value
+        # Shapes are few and quick to look at; labels and the view are looked at when Run is pressed.
+        if isinstance(value, Shapes) and layer is not None:
+            try:
+                region_of(value, layer, view)
+            except DeblurError as error:
+                yield self._where, str(error)
+        yield from self._engine.problems()
+
+    def _follow_image(self, view: LayerView | None) -> None:
+        self._planes.visible = view is not None and view.count > 1
+        layer = self.layer
+        known = layer is not None and any(
+            record_of(each) and each.name == kernel_name(layer) for each in self.layers()
+        )
+        self._run.text = "Update kernel" if known else self.run_text
+
+    def _summary(self, layers: list[Layer]) -> str:
+        about = record_of(layers[0]) or {}
+        support, size = about.get("support", 0), about.get("size", 0)
+        if support <= 1:
+            return "The kernel is a single pixel: no blur was found."
+        text = f"The kernel fills {support} x {support} of {size} x {size} pixels."
+        if support >= size:
+            text += " That is all there is: the blur may be larger than this model knows."
+        return text
+
+
+def estimate_widget(viewer: Any = None) -> EstimateWidget:
+    """Make the widget; without a viewer for the current one."""
+    return EstimateWidget(viewer)

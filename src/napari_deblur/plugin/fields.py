@@ -1,0 +1,155 @@
+"""Fields that several widgets share, and how a field shows that its value cannot be used.
+
+Widgets of magicgui; no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from magicgui.widgets import ComboBox, FileEdit, SpinBox, Widget
+from napari.layers import Image
+
+from napari_deblur.errors import DeblurError
+from napari_deblur.plugin.kernel_layers import is_made_of_kernels
+from napari_deblur.plugin.preferences import DEVICES, Preferences
+from napari_deblur.plugin.slices import LayerView, level_names, view_layer
+
+__all__ = [
+    "FOLDER",
+    "channel_choices",
+    "device_field",
+    "folder_field",
+    "image_choices",
+    "image_field",
+    "level_choices",
+    "mark",
+    "model_choices",
+    "model_field",
+    "model_value",
+    "tile_field",
+]
+
+FOLDER = "a folder"
+"""Choice of the model field that asks for a folder instead of a name."""
+
+Choices = list[tuple[str, Any]]
+
+_WRONG = "border: 1px solid #e0533d; border-radius: 3px;"
+
+
+def image_choices(layers: Iterable[Any]) -> Choices:
+    """Image layers that could be deblurred."""
+    return [
+        (layer.name, layer)
+        for layer in layers
+        if isinstance(layer, Image) and not is_made_of_kernels(layer)
+    ]
+
+
+def image_field(choices: Callable[[Any], Choices], label: str = "image") -> ComboBox:
+    """Field for the image layer."""
+    return ComboBox(
+        name="image", label=label, choices=choices, nullable=False, tooltip="The layer to work on."
+    )
+
+
+def model_choices(_: Any = None) -> Choices:
+    """Names of the known models, the default one first, and a folder of one's own."""
+    from napari_deblur.weights.registry import find_model, models
+
+    default = find_model("default").name
+    names = sorted(models(), key=lambda name: (name != default, name))
+    return [(name + (" (default)" if name == default else ""), name) for name in names] + [
+        ("from a folder …", FOLDER)
+    ]
+
+
+def model_field() -> ComboBox:
+    """Field for the model."""
+    return ComboBox(
+        name="model",
+        label="model",
+        choices=model_choices,
+        tooltip="The pair of networks. “napari-deblur models list” tells more about each.",
+    )
+
+
+def folder_field() -> FileEdit:
+    """Field for a folder that holds a model; only shown when asked for."""
+    return FileEdit(
+        name="folder",
+        label="folder",
+        mode="d",
+        value=Path(),
+        visible=False,
+        tooltip="Holds analysis.safetensors and synthesis.safetensors.",
+    )
+
+
+def model_value(model: ComboBox, folder: FileEdit) -> str:
+    """Return the chosen model's name, or the chosen folder."""
+    return str(folder.value) if model.value == FOLDER else str(model.value)
+
+
+def device_field(preferences: Preferences) -> ComboBox:
+    """Field for the device."""
+    return ComboBox(
+        name="device",
+        label="device",
+        choices=list(DEVICES),
+        value=preferences.device,
+        tooltip="“auto” takes the graphics card if there is one. Never changed during a run.",
+    )
+
+
+def tile_field(preferences: Preferences) -> SpinBox:
+    """Field for the side of a tile; 0 lets the engine choose."""
+    return SpinBox(
+        name="tile",
+        label="tile (px)",
+        min=0,
+        max=8192,
+        step=64,
+        value=preferences.tile,
+        tooltip="Side of a tile, from 64 pixels up; 0 chooses it from the free memory.",
+    )
+
+
+def level_choices(layer: Image | None) -> Choices:
+    """Levels of a multiscale layer, the finest first."""
+    if layer is None:
+        return [("0", 0)]
+    return [(name, number) for number, name in enumerate(level_names(layer))] or [("0", 0)]
+
+
+def channel_choices(layer: Image | None) -> Choices:
+    """Axes that could hold channels; what the labels say comes first."""
+    automatic: Choices = [("none", None)]
+    if layer is None or layer.rgb or layer.ndim < 3:
+        return automatic
+    found = _labelled(layer)
+    if found is not None:
+        automatic = [(f"axis {found} ({layer.axis_labels[found]})", None)]
+    shape = view_layer(layer).shape
+    return automatic + [
+        (f"axis {axis} ({layer.axis_labels[axis]}, {shape[axis]} long)", axis)
+        for axis in range(layer.ndim - 2)
+        if axis != found
+    ]
+
+
+def _labelled(layer: Image) -> int | None:
+    try:
+        view: LayerView = view_layer(layer)
+    except DeblurError:
+        return None
+    return view.channel_axis
+
+
+def mark(widget: Widget, problem: str, tooltip: str) -> None:
+    """Colour a field and let its tooltip say what is wrong, or take both back."""
+    widget.native.setStyleSheet(f".{type(widget.native).__name__} {{ {_WRONG} }}" if problem else "")
+    widget.tooltip = problem or tooltip

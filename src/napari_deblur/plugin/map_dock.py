@@ -1,0 +1,85 @@
+"""The widget that maps kernels over the field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from magicgui.widgets import SpinBox, Widget
+from napari.layers import Layer
+
+from napari_deblur.errors import InputError
+from napari_deblur.plugin.dock import TaskWidget
+from napari_deblur.plugin.engine_fields import EngineFields
+from napari_deblur.plugin.map_task import MapRequest, map_kernels_of_layer, map_task, patches
+from napari_deblur.plugin.slices import LayerView
+from napari_deblur.plugin.tasks import Task
+
+__all__ = ["MapWidget", "map_widget"]
+
+
+class MapWidget(TaskWidget):
+    """Show how the blur varies over the field.
+
+    Called as a function it is `map_kernels_of_layer`.
+    """
+
+    title: ClassVar[str] = "Kernel map"
+    run_text: ClassVar[str] = "Map kernels"
+    updated_in_place: ClassVar[frozenset[str]] = frozenset({"kernel map"})
+    __call__ = staticmethod(map_kernels_of_layer)
+
+    def __init__(self, napari_viewer: Any = None) -> None:
+        self._engine = EngineFields()
+        self._rows, self._columns = (
+            SpinBox(
+                name=name,
+                label=name,
+                min=1,
+                max=64,
+                value=3,
+                tooltip=f"How many {name} of patches; each needs some hundred pixels.",
+            )
+            for name in ("rows", "columns")
+        )
+        super().__init__(
+            napari_viewer,
+            [self._rows, self._columns, *self._engine.first],
+            list(self._engine.more),
+        )
+        self._engine.show_apt_fields()
+        self.connect_fetch(self._engine)
+
+    def _task(self) -> Task:
+        assert self.layer is not None
+        return map_task(
+            MapRequest(
+                layer=self.layer,
+                grid=self._grid,
+                level=self.level,
+                channel_axis=self.channel_axis,
+                index=self.shown_index,
+                **self._engine.values(),
+            )
+        )
+
+    @property
+    def _grid(self) -> tuple[int, int]:
+        return int(self._rows.value), int(self._columns.value)
+
+    def _problems(self, view: LayerView) -> Iterator[tuple[Widget, str]]:
+        try:
+            patches(view.size, self._grid)
+        except InputError as error:
+            yield self._rows, str(error)
+        yield from self._engine.problems()
+
+    def _summary(self, layers: list[Layer]) -> str:
+        del layers
+        rows, columns = self._grid
+        return f"{rows * columns} kernels, each scaled to the same peak."
+
+
+def map_widget(viewer: Any = None) -> MapWidget:
+    """Make the widget; without a viewer for the current one."""
+    return MapWidget(viewer)
