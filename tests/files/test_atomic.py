@@ -41,9 +41,14 @@ def test_exception_keeps_the_old_file_and_leaves_nothing(
 ) -> None:
     target = tmp_path / "out.png"
     target.write_bytes(b"old")
-    with pytest.raises(error), atomic_path(target) as path:
-        path.write_bytes(b"half")
-        raise error("stop")
+
+    def fail() -> None:
+        with atomic_path(target) as path:
+            path.write_bytes(b"half")
+            raise error("stop")
+
+    with pytest.raises(error):
+        fail()
     assert target.read_bytes() == b"old"
     assert names(tmp_path) == ["out.png"]
 

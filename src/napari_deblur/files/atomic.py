@@ -68,7 +68,7 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         _flush(temporary)
         if final.exists():
             shutil.copymode(final, temporary)
-        os.replace(temporary, final)
+        temporary.replace(final)
         _flush_folder(final.parent)
     except DeblurError:
         raise
@@ -103,7 +103,7 @@ def check_output(target: str | os.PathLike[str]) -> Path:
     """
     try:
         final = Path(os.path.realpath(target))
-        if not os.path.basename(target) or final.is_dir():
+        if os.fspath(target).endswith(("/", os.sep)) or final.is_dir():
             msg = f"cannot write '{target}': it is a folder; give the name of a file in it"
             raise OutputError(msg)
         if final.exists() and not final.is_file():

@@ -1,0 +1,261 @@
+"""Read and write image files: TIFF with its flavours, PNG and JPEG.
+
+What a file *is* is decided by its content on reading and by its name on writing.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_deblur.errors import DeblurError, FileError, InputError, OutputError
+from napari_deblur.files.atomic import atomic_path, check_output
+from napari_deblur.files.image_file import (
+    ImageFile,
+    PictureMetadata,
+    TiffMetadata,
+    largest_pixels,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+__all__ = [
+    "OUTPUT_SUFFIXES",
+    "ImageFile",
+    "PictureMetadata",
+    "TiffMetadata",
+    "check_image_output",
+    "read_image",
+    "write_image",
+]
+
+Format = Literal["tiff", "png", "jpeg"]
+
+OUTPUT_SUFFIXES: dict[str, Format] = {
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".png": "png",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+}
+"""Suffixes that `write_image` knows, and the formats that they stand for."""
+
+_SIGNATURES: tuple[tuple[bytes, Format], ...] = (
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+    (b"II+\0", "tiff"),
+    (b"MM\0+", "tiff"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"\xff\xd8\xff", "jpeg"),
+)
+
+
+def read_image(path: str | os.PathLike[str], *, max_pixels: int | None = None) -> ImageFile:
+    """Read an image file.
+
+    Parameters
+    ----------
+    path : path
+        TIFF (also OME-TIFF, ImageJ, BigTIFF), PNG or JPEG file, recognised by its content.
+    max_pixels : int, optional
+        How many pixels a compressed file may unpack to, as a guard against files made to fill
+        the memory; by default 2^29 or what the variable ``NAPARI_DEBLUR_MAX_PIXELS`` says.
+        Files that are as large on the disk as in memory are always read.
+
+    Returns
+    -------
+    ImageFile
+        The values in the file's own dtype, their axes, and the metadata.  Of a TIFF file with
+        several series the first is read; palettes become RGB; photographs are turned upright.
+        `ImageFile.notes` says what was left out.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, empty, no image, damaged, or too large; the message says which.
+    InputError
+        If the limit is not a positive number.
+    """
+    path = Path(path)
+    limit = largest_pixels(max_pixels)
+    kind = _recognise(path)
+    try:
+        if kind == "tiff":
+            from napari_deblur.files.tiff import read_tiff
+
+            image = read_tiff(path, limit)
+        else:
+            from napari_deblur.files.pictures import read_picture
+
+            image = read_picture(path, kind, limit)
+    except DeblurError:
+        raise
+    except Exception as error:  # decoders raise anything on damaged files
+        raise FileError(_explain(path, kind, error)) from error
+    if image.array.size == 0:
+        raise FileError(f"'{path}' holds an image without pixels; check how it was made")
+    return image
+
+
+def write_image(
+    path: str | os.PathLike[str],
+    array: NDArray[Any],
+    like: ImageFile | None = None,
+    *,
+    axes: str | None = None,
+) -> None:
+    """Write an image file, completely or not at all.
+
+    Parameters
+    ----------
+    path : path
+        File to write; the suffix chooses the format (see `OUTPUT_SUFFIXES`), and ``.ome.tif``
+        asks for OME-TIFF.  An existing file is replaced.
+    array : numpy.ndarray
+        Values.  PNG takes ``(H, W)`` or ``(H, W, 1 to 4)`` of uint8 or uint16, JPEG ``(H, W)``
+        or ``(H, W, 3)`` of uint8, TIFF any shape of integers, floats or complex numbers.
+    like : ImageFile, optional
+        The image that `array` was made from.  If the shapes agree, axes, resolution, units,
+        channel names, ImageJ's and OME's metadata, and a lossless compression are kept.
+    axes : str, optional
+        One letter per axis as in `ImageFile.axes`; by default those of `like`.
+
+    Raises
+    ------
+    OutputError
+        If the name or the values do not suit the format, or the file cannot be written.
+    InputError
+        If `axes` has not one letter per axis.
+    """
+    kind = check_image_output(path, array.shape, array.dtype)
+    if like is not None and like.array.shape != array.shape:
+        like = None
+    axes = axes or (like.axes if like is not None else None)
+    if axes is not None and len(axes) != array.ndim:
+        raise InputError(
+            f"axes {axes!r} are {len(axes)} letters for an array of {array.ndim} axes; "
+            "give one letter per axis"
+        )
+    metadata = None if like is None else like.metadata
+    with atomic_path(path) as temporary:
+        if kind == "tiff":
+            from napari_deblur.files.tiff import write_tiff
+
+            write_tiff(temporary, array, axes, metadata)
+        else:
+            from napari_deblur.files.pictures import write_picture
+
+            write_picture(temporary, array, kind, metadata)
+
+
+def check_image_output(
+    path: str | os.PathLike[str], shape: tuple[int, ...], dtype: DTypeLike
+) -> Format:
+    """Check that `write_image` could write such an array, before a long computation.
+
+    Transparency in a JPEG file is found only when the values are known.
+
+    Parameters
+    ----------
+    path : path
+        File that will be written.
+    shape : tuple of int
+        Shape of the array.
+    dtype : dtype
+        Type of its values.
+
+    Returns
+    -------
+    {"tiff", "png", "jpeg"}
+        The format that the name asks for.
+
+    Raises
+    ------
+    OutputError
+        If the name or the values do not suit the format, or the file cannot be written.
+    """
+    path = Path(path)
+    kind = OUTPUT_SUFFIXES.get(path.suffix.lower())
+    if kind is None:
+        allowed = ", ".join(OUTPUT_SUFFIXES)
+        raise OutputError(
+            f"cannot write '{path}': its suffix '{path.suffix}' is no image format; "
+            f"use one of {allowed}"
+        )
+    check_output(path)
+    problem = _problem(kind, shape, np.dtype(dtype))
+    if problem:
+        raise OutputError(f"cannot write '{path}': {problem}")
+    return kind
+
+
+def _problem(kind: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
+    if not shape or 0 in shape:
+        return f"an array of shape {shape} holds no image; give one with pixels"
+    if kind != "tiff":
+        return _picture_problem(kind, shape, dtype)
+    if dtype.kind in "uifc" and dtype.itemsize <= 16:
+        return None
+    return f"TIFF holds numbers and not {dtype}; convert the values to uint8 first"
+
+
+def _picture_problem(
+    kind: Literal["png", "jpeg"], shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> str | None:
+    channels = (1, 2, 3, 4) if kind == "png" else (1, 3, 4)
+    name = kind.upper()
+    if len(shape) != 2 and (len(shape) != 3 or shape[2] not in channels):
+        return (
+            f"{name} holds one grey or colour picture (H, W) or (H, W, C) and not shape {shape}; "
+            "write a TIFF file"
+        )
+    if dtype == np.uint16 and kind == "jpeg":
+        return "JPEG holds uint8 and not uint16; write a PNG or TIFF file"
+    if dtype not in (np.uint8, np.uint16):
+        held = "uint8" if kind == "jpeg" else "uint8 and uint16"
+        return f"{name} holds {held} and not {dtype}; write a TIFF file"
+    if kind == "jpeg" and max(shape[:2]) > 65535:
+        return f"JPEG holds at most 65535 pixels per side and not {shape[:2]}; write a PNG file"
+    return None
+
+
+def _recognise(path: Path) -> Format:
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except FileNotFoundError as error:
+        raise FileError(f"there is no file '{path}'; check the name") from error
+    except IsADirectoryError as error:
+        raise FileError(f"'{path}' is a folder; give an image file") from error
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        folder = isinstance(error, PermissionError) and path.is_dir()  # so says Windows
+        what = "it is a folder" if folder else reason
+        raise FileError(f"cannot read '{path}': {what}; check the file") from error
+    if not start:
+        raise FileError(f"'{path}' is empty; copy it again from its source")
+    for signature, kind in _SIGNATURES:
+        if start.startswith(signature):
+            return kind
+    raise FileError(
+        f"'{path}' is not a TIFF, PNG or JPEG image; convert it to one of them, or leave it out"
+    )
+
+
+def _explain(path: Path, kind: Format, error: Exception) -> str:
+    detail = " ".join(str(error).split()) or type(error).__name__
+    if "imagecodecs" in detail:
+        return (
+            f"cannot read '{path}': {detail[:200]}; install it with 'pip install imagecodecs', "
+            "or save the image without compression"
+        )
+    if isinstance(error, MemoryError):
+        return f"cannot read '{path}': it does not fit into memory; cut it into parts"
+    return (
+        f"cannot read '{path}': damaged or unusual {kind.upper()} file ({detail[:200]}); "
+        "copy it again from its source, or save it anew with another program"
+    )
