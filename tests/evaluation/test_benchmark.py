@@ -15,9 +15,6 @@ from napari_deblur.evaluation import folder, lai, levin
 from napari_deblur.evaluation.benchmark import Protocol, evaluate, score
 from napari_deblur.evaluation.methods import find_method
 
-BENCH = Path(__file__).resolve().parents[3] / "shared" / "bench"
-needs_bench = pytest.mark.skipif(not BENCH.is_dir(), reason="no benchmark data in ../shared")
-
 
 def write_pairs(path: Path, *, kernel: bool) -> None:
     """Write `text_blurry.png`, its truth and its kernel: a shift by two pixels to the right."""
@@ -82,29 +79,26 @@ def test_unknown_methods_and_impossible_weights_are_refused(
         find_method(name, weight=weight)
 
 
-@needs_bench
 @pytest.mark.shared
-def test_levin_has_32_images_whose_blurry_row_is_the_published_one() -> None:
-    cases = levin.find_cases(BENCH / "levin")
+def test_levin_has_32_images_whose_blurry_row_is_the_published_one(shared: Path) -> None:
+    cases = levin.find_cases(shared / "bench" / "levin")
     rows = list(evaluate(cases, find_method("blurry"), levin.PROTOCOL))
     assert len(rows) == 32
     assert np.mean([row.scores["psnr"] for row in rows]) == pytest.approx(23.25, abs=0.005)
 
 
-@needs_bench
 @pytest.mark.shared
-def test_known_kernels_give_levins_known_kernel_row() -> None:
+def test_known_kernels_give_levins_known_kernel_row(shared: Path) -> None:
     """34.53 dB in the literature, over all images; a quarter of them stands for all."""
-    cases = levin.find_cases(BENCH / "levin")[1::4]
+    cases = levin.find_cases(shared / "bench" / "levin")[1::4]
     method = find_method("hyper-laplacian", device="cpu")
     rows = list(evaluate(cases, method, levin.PROTOCOL, known_kernel=True))
     assert np.mean([row.scores["psnr"] for row in rows]) > 33
 
 
-@needs_bench
 @pytest.mark.shared
-def test_lai_is_scored_on_luma() -> None:
-    cases = lai.find_cases(BENCH / "lai")
+def test_lai_is_scored_on_luma(shared: Path) -> None:
+    cases = lai.find_cases(shared / "bench" / "lai")
     assert len(cases) == 60
     assert {case.group for case in cases} == {"manmade", "natural", "people", "saturated", "text"}
     case = next(case for case in cases if case.name == "text_01_kernel1")

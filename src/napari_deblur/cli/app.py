@@ -23,6 +23,7 @@ def build_app() -> typer.Typer:
     """Build the application ``napari-deblur``."""
     app = typer.Typer(
         no_args_is_help=True,
+        rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )

@@ -68,7 +68,7 @@ def deblur(
     keep = images if kernel is None else [*images, kernel]
     jobs = plan_jobs(images, output, keep=keep, overwrite=overwrite, save_kernel=save_kernel)
     from napari_deblur.cli.work import Settings
-    from napari_deblur.files.images import read_kernel
+    from napari_deblur.files.kernels import read_kernel
 
     settings = Settings(model, device, tile)
     given = None if kernel is None else read_kernel(kernel)
@@ -114,7 +114,7 @@ class _Task:
 
 
 def _write_kernels(files: list[Path], kernels: list[NDArray[np.float32]]) -> None:
-    from napari_deblur.files.images import write_kernel
+    from napari_deblur.files.kernels import write_kernel
 
     for path, kernel in zip(files, kernels, strict=False):
         write_kernel(path, kernel)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_deblur.cli.messages import say
-from napari_deblur.cli.options import Device, Model, Overwrite, Tile
+from napari_deblur.cli.options import Device, Model, Overwrite, Tile, number
 from napari_deblur.cli.outputs import check_new, make_folder
 from napari_deblur.cli.progress import progress_bar
 
@@ -52,7 +52,11 @@ def evaluate(  # noqa: PLR0913  one parameter for each option
     ] = _Method.NETWORK,
     weight: Annotated[
         float | None,
-        typer.Option(help="Weight of the data for hyper-laplacian and wiener; larger is sharper."),
+        typer.Option(
+            parser=number,
+            metavar="W",
+            help="Weight of the data for hyper-laplacian and wiener; larger is sharper.",
+        ),
     ] = None,
     error_ratio: Annotated[
         bool,

@@ -37,7 +37,8 @@ def kernel(
     check_new(output, [image], overwrite=overwrite)
     from napari_deblur.blur.kernel import kernel_support
     from napari_deblur.cli.work import Settings, Stack, estimate_pooled
-    from napari_deblur.files.images import read_image, write_kernel
+    from napari_deblur.files.images import read_image
+    from napari_deblur.files.kernels import write_kernel
 
     settings = Settings(model, device, tile)
     settings.check()

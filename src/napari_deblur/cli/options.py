@@ -7,7 +7,33 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Device", "Model", "Overwrite", "SaveKernel", "Tile"]
+__all__ = [
+    "Device",
+    "InputImage",
+    "Model",
+    "Overwrite",
+    "SaveKernel",
+    "Tile",
+    "number",
+    "whole_number",
+]
+
+
+def whole_number(text: str) -> int:
+    """Read a whole number from an option; a refusal names what was given."""
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a whole number") from None
+
+
+def number(text: str) -> float:
+    """Read a number from an option; a refusal names what was given."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a number") from None
+
 
 Model = Annotated[
     str,
@@ -22,7 +48,9 @@ Device = Annotated[
 Tile = Annotated[
     int | None,
     typer.Option(
-        help="Side of a tile in pixels; smaller needs less memory.  By default what fits."
+        parser=whole_number,
+        metavar="PIXELS",
+        help="Side of a tile; smaller needs less memory.  By default what fits.",
     ),
 ]
 Overwrite = Annotated[

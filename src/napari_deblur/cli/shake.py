@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_deblur.cli.messages import say
-from napari_deblur.cli.options import InputImage, Overwrite, SaveKernel
+from napari_deblur.cli.options import InputImage, Overwrite, SaveKernel, number, whole_number
 from napari_deblur.cli.outputs import kernel_path, make_folder, plan_jobs
 
 __all__ = ["shake"]
@@ -20,12 +20,27 @@ def shake(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="OUT", help="File or folder to write to.")
     ],
-    size: Annotated[int, typer.Option(help="Extent of the shake in pixels, 1 to 171.")] = 31,
+    size: Annotated[
+        int,
+        typer.Option(
+            parser=whole_number, metavar="PIXELS", help="Extent of the shake in pixels, 1 to 171."
+        ),
+    ] = 31,
     seed: Annotated[
-        int | None, typer.Option(help="Same seed, same kernel and noise; random by default.")
+        int | None,
+        typer.Option(
+            parser=whole_number,
+            metavar="N",
+            help="Same seed, same kernel and noise; random by default.",
+        ),
     ] = None,
     noise: Annotated[
-        float, typer.Option(help="Standard deviation of the noise; 0.01 is 1 % of the range.")
+        float,
+        typer.Option(
+            parser=number,
+            metavar="SIGMA",
+            help="Standard deviation of the noise; 0.01 is 1 % of the range.",
+        ),
     ] = 0.01,
     save_kernel: SaveKernel = False,
     overwrite: Overwrite = False,
@@ -39,17 +54,18 @@ def shake(
 
     from napari_deblur.cli.work import Stack
     from napari_deblur.engine import simulate
-    from napari_deblur.files.images import read_image, write_image, write_kernel
+    from napari_deblur.files.images import read_image, write_image
+    from napari_deblur.files.kernels import write_kernel
 
     source = read_image(image)
     stack = Stack.of(source)
     out = np.empty_like(stack.array)
     kernel = None
-    for number, each in enumerate(stack.slices):
+    for position, each in enumerate(stack.slices):
         out[each.index], kernel = simulate.shake(
             stack.array[each.index],
             size=size,
-            seed=None if seed is None else seed + number,
+            seed=None if seed is None else seed + position,
             noise=noise,
             kernel=kernel,
             channel_axis=stack.channel_axis,

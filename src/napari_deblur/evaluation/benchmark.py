@@ -164,7 +164,7 @@ def evaluate(
 def _evaluate_case(
     case: Case, method: Method, protocol: Protocol, *, known_kernel: bool, error_ratio: bool
 ) -> Row:
-    from napari_deblur.files.images import read_kernel
+    from napari_deblur.files.kernels import read_kernel
 
     blurry, sharp = read_picture(case.blurry), read_picture(case.sharp)
     truth = None if case.kernel is None else read_kernel(case.kernel)

@@ -27,8 +27,11 @@ _LABELS = {
 
 def means(rows: Sequence[Row]) -> dict[str, float]:
     """Average every measure over the rows that have it, and the seconds as ``seconds``."""
-    averages = {name: sum(row.scores[name] for row in rows) / len(rows) for name in rows[0].scores}
-    return {**averages, "seconds": sum(row.seconds for row in rows) / len(rows)}
+    averages = {
+        name: _mean([row.scores[name] for row in rows if name in row.scores])
+        for name in _measures(rows)
+    }
+    return {**averages, "seconds": _mean([row.seconds for row in rows])}
 
 
 def references(benchmark: str) -> dict[str, Any]:

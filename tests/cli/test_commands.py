@@ -1,0 +1,195 @@
+"""Every command once from end to end, as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.io
+import tifffile
+from numpy.typing import NDArray
+
+Outcome = tuple[int, str, str]
+Program = Callable[..., Outcome]
+
+
+def succeed(outcome: Outcome) -> str:
+    code, out, err = outcome
+    assert code == 0, err
+    assert err == ""
+    return out
+
+
+def test_deblur_keeps_shape_type_and_saves_the_kernel(
+    tmp_path: Path, picture: NDArray[np.uint8], program: Program, model: str
+) -> None:
+    skimage.io.imsave(tmp_path / "in.png", picture)
+    out = succeed(
+        program(
+            "deblur",
+            tmp_path / "in.png",
+            "-o",
+            tmp_path / "sharp" / "in.png",
+            "--save-kernel",
+            "--model",
+            model,
+            "--device",
+            "cpu",
+        )
+    )
+    sharp = skimage.io.imread(tmp_path / "sharp" / "in.png")
+    assert (sharp.shape, sharp.dtype) == (picture.shape, picture.dtype)
+    kernel = tifffile.imread(tmp_path / "sharp" / "in_kernel.tif")
+    assert kernel.dtype == np.float32
+    assert kernel.sum() == pytest.approx(1, abs=1e-4)
+    assert "sharp" in out
+
+
+def test_a_batch_skips_what_it_cannot_read_and_says_so(
+    tmp_path: Path, picture: NDArray[np.uint8], program: Program, model: str
+) -> None:
+    skimage.io.imsave(tmp_path / "a.png", picture)
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and nothing else")
+    skimage.io.imsave(tmp_path / "z.png", picture[..., 0])
+    inputs = [tmp_path / name for name in ("a.png", "broken.png", "z.png")]
+    code, out, err = program(
+        "deblur", *inputs, "-o", tmp_path / "out", "--model", model, "--device", "cpu"
+    )
+    assert code == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "z.png"]
+    assert "2 of 3" in out
+    assert "broken.png" in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+def test_kernel_and_then_deblur_with_it(
+    tmp_path: Path, picture: NDArray[np.uint8], program: Program, model: str
+) -> None:
+    skimage.io.imsave(tmp_path / "in.png", picture)
+    options = ["--model", model, "--device", "cpu"]
+    succeed(program("kernel", tmp_path / "in.png", "-o", tmp_path / "k.tif", *options))
+    blind, known = tmp_path / "blind.png", tmp_path / "known.png"
+    succeed(program("deblur", tmp_path / "in.png", "-o", blind, *options))
+    args = ["deblur", tmp_path / "in.png", "-o", known, "--kernel", tmp_path / "k.tif"]
+    succeed(program(*args, *options))
+    difference = skimage.io.imread(blind).astype(int) - skimage.io.imread(known)
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_stacks_are_deblurred_slice_by_slice_and_keep_their_metadata(
+    tmp_path: Path, picture: NDArray[np.uint8], command: Program, model: str, pooled: bool
+) -> None:
+    stack = np.stack([picture[..., channel] for channel in (0, 1)]).astype(np.uint16) * 16
+    source, target = tmp_path / "in.tif", tmp_path / "out.tif"
+    tifffile.imwrite(
+        source, stack, imagej=True, resolution=(5.0, 5.0),
+        metadata={"axes": "ZYX", "unit": "um", "spacing": 0.3},
+    )  # fmt: skip
+    options = ["--one-kernel"] if pooled else []
+    succeed(
+        command(
+            "deblur",
+            source,
+            "-o",
+            target,
+            "--save-kernel",
+            "--model",
+            model,
+            "--device",
+            "cpu",
+            *options,
+        )
+    )
+    with tifffile.TiffFile(target) as written:
+        assert written.series[0].axes == "ZYX"
+        assert written.series[0].shape == stack.shape
+        assert written.imagej_metadata["unit"] == "um"
+        assert written.pages[0].tags["XResolution"].value == (5, 1)
+    kernels = sorted(path.name for path in tmp_path.glob("*_kernel*"))
+    expected = ["out_kernel.tif"] if pooled else ["out_kernel_Z0.tif", "out_kernel_Z1.tif"]
+    assert kernels == expected
+
+
+def test_shake_is_repeatable_and_blurs(
+    tmp_path: Path, picture: NDArray[np.uint8], program: Program
+) -> None:
+    skimage.io.imsave(tmp_path / "in.png", picture)
+    args = ["shake", tmp_path / "in.png", "--size", 9, "--seed", 3, "--noise", 0]
+    succeed(program(*args, "-o", tmp_path / "a.png", "--save-kernel"))
+    succeed(program(*args, "-o", tmp_path / "b.png"))
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    kernel = tifffile.imread(tmp_path / "a_kernel.tif")
+    assert kernel.shape == (9, 9)
+    blurred = skimage.io.imread(tmp_path / "a.png")
+    assert np.abs(np.diff(blurred.astype(int), axis=1)).max() < 170
+
+
+def test_evaluate_prints_a_table_and_writes_every_row(
+    tmp_path: Path, picture: NDArray[np.uint8], program: Program, model: str
+) -> None:
+    skimage.io.imsave(tmp_path / "one_sharp.png", picture)
+    skimage.io.imsave(tmp_path / "one_blurry.png", np.roll(picture, 1, axis=0))
+    out = succeed(
+        program(
+            "evaluate",
+            "folder",
+            tmp_path,
+            "--model",
+            model,
+            "--device",
+            "cpu",
+            "--json",
+            tmp_path / "figures" / "rows.json",
+        )
+    )
+    assert "PSNR dB" in out
+    report = json.loads((tmp_path / "figures" / "rows.json").read_text())
+    assert [row["name"] for row in report["rows"]] == ["one"]
+    assert report["mean"]["psnr"] == report["rows"][0]["psnr"]
+    assert report["settings"]["model"] == model
+
+
+def test_demo_works_offline_and_names_its_pictures(
+    tmp_path: Path, program: Program, model: str
+) -> None:
+    out = succeed(program("demo", "--out", tmp_path / "d", "--model", model, "--device", "cpu"))
+    assert "PSNR before" in out
+    for path in (tmp_path / "d").iterdir():
+        assert str(path) in out
+        height, width = skimage.io.imread(path).shape[:2]
+        assert width > 2 * height
+    assert len(list((tmp_path / "d").iterdir())) == 2
+
+
+def test_info_names_versions_device_and_cache(program: Program) -> None:
+    out = succeed(program("info"))
+    for word in ("napari-deblur", "torch", "device", "threads", os.environ["NAPARI_DEBLUR_CACHE"]):
+        assert word in out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_ends_cleanly_and_leaves_nothing(tmp_path: Path, model: str) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (1500, 1500), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "large.tif", image)
+    target = tmp_path / "out" / "large.tif"
+    args = ["deblur", tmp_path / "large.tif", "-o", target, "--model", model, "--device", "cpu"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "napari_deblur.cli", *map(str, args), "--tile", "64"],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        time.sleep(4)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "Interrupted; nothing is left half written\n"
+    assert not target.parent.exists()
