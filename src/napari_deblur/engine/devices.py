@@ -70,7 +70,11 @@ def convolution_dtype(device: torch.device) -> torch.dtype:
     import torch
 
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float32
+        return (
+            torch.bfloat16
+            if torch.cuda.is_bf16_supported(including_emulation=False)
+            else torch.float32
+        )
     if device.type == "cpu" and any(_cpu_capabilities().get(name) for name in _CPU_FEATURES):
         return torch.bfloat16
     return torch.float32

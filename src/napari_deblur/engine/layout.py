@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["SMALLEST_SIDE", "ArraySource", "Layout", "as_source", "image_layout"]
+__all__ = ["SMALLEST_SIDE", "ArraySource", "Layout", "Picture", "Window", "open_picture"]
 
 SMALLEST_SIDE = 16
 """Smallest height and width in pixels that an image may have."""
@@ -121,7 +121,7 @@ class Layout:
         """Working image (C, h, w) of a window of the array, without its alpha channel."""
         block = self._channels_first(np.asarray(array[self.index(window)]))
         scaled = (block[: self.channels].astype(np.float64) - self.low) / self.span
-        return np.ascontiguousarray(scaled, dtype=np.float32)
+        return np.asarray(scaled, np.float32, order="C")
 
     def write(
         self, out: Any, window: Window, working: NDArray[np.float32], source: ArraySource
@@ -148,8 +148,43 @@ class Layout:
 
     def _channels_back(self, block: NDArray[Any]) -> NDArray[Any]:
         if self.channel_axis is None:
-            return block[0]
+            return block.reshape(block.shape[1:])
         return np.moveaxis(block, 0, self.channel_axis)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An array that has been found to hold an image, and how it does.
+
+    Attributes
+    ----------
+    array : array
+        The user's array, never written to.
+    layout : Layout
+        How it holds the image.
+    """
+
+    array: ArraySource
+    layout: Layout
+
+    def read(self, window: Window) -> NDArray[np.float32]:
+        """Working image (C, h, w) of a window."""
+        return self.layout.read(self.array, window)
+
+    def write(self, out: Any, window: Window, working: NDArray[np.float32]) -> None:
+        """Put a working image (C, h, w) into a window of `out`; alpha comes from this picture."""
+        self.layout.write(out, window, working, self.array)
+
+
+def open_picture(
+    image: ArraySource | ArrayLike,
+    *,
+    channel_axis: int | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> Picture:
+    """Take an array-like as an image; see `image_layout` for parameters and errors."""
+    array = as_source(image)
+    return Picture(array, image_layout(array, channel_axis=channel_axis, value_range=value_range))
 
 
 def as_source(image: ArraySource | ArrayLike) -> ArraySource:
@@ -202,7 +237,7 @@ def image_layout(
     """
     dtype = _check_dtype(array)
     axis, alpha = _find_channels(tuple(array.shape), channel_axis)
-    least, most = _survey(array, axis, alpha)
+    least, most = _survey(array, axis, alpha=alpha)
     low, high = _working_range(dtype, least, most) if value_range is None else value_range
     if not (math.isfinite(high - low) and low <= high):
         raise InputError(
@@ -285,10 +320,10 @@ def _size(shape: tuple[int, ...], channel_axis: int | None) -> tuple[int, int]:
     return height, width
 
 
-def _survey(array: ArraySource, axis: int | None, alpha: bool) -> tuple[float, float]:
+def _survey(array: ArraySource, axis: int | None, *, alpha: bool) -> tuple[float, float]:
     """Smallest and largest value, alpha not counted, read in bands of rows."""
     least, most = math.inf, -math.inf
-    for start, band in _bands(array, axis, alpha):
+    for start, band in _bands(array, axis, alpha=alpha):
         if band.dtype.kind == "f" and not np.isfinite(band).all():
             bad = np.argwhere(~np.isfinite(band))
             height, width = _size(tuple(array.shape), axis)
@@ -302,7 +337,9 @@ def _survey(array: ArraySource, axis: int | None, alpha: bool) -> tuple[float, f
     return least, most
 
 
-def _bands(array: ArraySource, axis: int | None, alpha: bool) -> Iterator[tuple[int, NDArray[Any]]]:
+def _bands(
+    array: ArraySource, axis: int | None, *, alpha: bool
+) -> Iterator[tuple[int, NDArray[Any]]]:
     """First row and channels-first values of one band of rows after the other."""
     height, width = _size(tuple(array.shape), axis)
     per_row = width * (1 if axis is None else array.shape[axis])

@@ -1,0 +1,161 @@
+"""The public functions: one call, one result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    from napari_deblur.engine.layout import ArraySource
+
+__all__ = ["deblur", "estimate_kernel"]
+
+
+def estimate_kernel(
+    image: ArraySource | ArrayLike,
+    *,
+    model: str | Path = "default",
+    channel_axis: int | None = None,
+    device: str = "auto",
+    tile: int | None = None,
+    region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
+) -> NDArray[np.float32]:
+    """Estimate the blur kernel of an image.
+
+    The analysis network of Kaufman and Fattal (CVPR 2020, section 3.1): correlations of the luma's
+    features, decoded to a kernel.
+
+    Parameters
+    ----------
+    image, model, channel_axis, device, tile
+        See `deblur`.
+    region : pair of slice, or array of shape (H, W), optional
+        Rows and columns, or a mask, of the part of the image to look at; at least 16 x 16 pixels,
+        better several hundred.  Everything by default.
+
+    Returns
+    -------
+    ndarray of shape (m, m), float32
+        Convolution kernel with its centroid in the middle, non-negative, sum 1; m is the model's.
+        For an image without any texture, the kernel that changes nothing, and a warning.
+
+    Raises
+    ------
+    InputError, ModelError, DeviceError, WeightsError, OutOfMemoryError
+        See `deblur`.
+
+    Examples
+    --------
+    >>> from skimage.data import clock
+    >>> import napari_deblur
+    >>> kernel = napari_deblur.estimate_kernel(clock())
+    """
+    from napari_deblur.engine.run import drain, kernel_steps
+
+    steps = kernel_steps(
+        image, model=model, channel_axis=channel_axis, device=device, tile=tile, region=region
+    )
+    return drain(steps).kernel
+
+
+def deblur(
+    image: ArraySource | ArrayLike,
+    kernel: ArrayLike | None = None,
+    *,
+    model: str | Path = "default",
+    channel_axis: int | None = None,
+    device: str = "auto",
+    tile: int | None = None,
+    region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
+    noise: float | None = None,
+    value_range: tuple[float, float] | None = None,
+    out: Any = None,
+) -> Any:
+    """Remove the blur of a shaken camera from an image.
+
+    Kaufman and Fattal, "Deblurring using Analysis-Synthesis Networks Pair", CVPR 2020: one network
+    estimates the kernel, another deblurs with it.
+
+    Intensities are taken as they stand and assumed linear in light; a gamma curve is neither
+    removed nor applied.  `napari_deblur.engine.layout` says how values are scaled on the way in and
+    out; the affine scaling changes no kernel.
+
+    Parameters
+    ----------
+    image : array of shape (H, W), (H, W, 1), (H, W, 3), (H, W, 4), or 3-D with `channel_axis`
+        Grey, RGB, or RGB with alpha; integers or floats, finite, at least 16 x 16 pixels.  Memory
+        maps, Zarr and dask arrays are read piece by piece.  It is never written to.
+    kernel : array of shape (n, n), optional
+        A known convolution kernel of any odd size up to the model's m: real, finite, non-negative,
+        not all zero; it is scaled to sum 1.  Estimated from the image by default.
+    model : str or Path
+        A model's name (``napari-deblur models list``), or a folder that holds
+        `analysis.safetensors` and `synthesis.safetensors`.
+    channel_axis : int, optional
+        Axis of the channels of a 3-D array, which then all are image channels.  Without it a 3-D
+        array must have 1, 3 (RGB) or 4 (RGBA) values on its last axis.
+    device : str
+        "auto" (the best there is), "cpu", "cuda", "cuda:0" (and so on), or "mps".
+    tile : int, optional
+        Side in pixels, from 64 up, of the tiles that are computed one after the other; by default
+        chosen from the free memory.  It hardly changes the result.  Halved as often as needed when
+        memory does not suffice.
+    region : pair of slice, or array of shape (H, W), optional
+        Where the kernel is estimated; see `estimate_kernel`.
+    noise : float, optional
+        Standard deviation of the noise in the image's own units; measured by default.  Larger
+        values give smoother results.
+    value_range : tuple of float, optional
+        The values that count as black and white for the networks, for instance those of a whole
+        stack for each of its slices; by default found from the image.
+    out : array, optional
+        Where to write the result: anything of the image's shape and dtype that takes slices, such
+        as a memory map or a Zarr array.
+
+    Returns
+    -------
+    ndarray
+        Of the input's shape and dtype; alpha untouched; finite.  `out` if it was given.
+
+    Raises
+    ------
+    InputError
+        When the image or a parameter cannot be used.
+    KernelError
+        When `kernel` is not a kernel, or is larger than the model's.
+    ModelError
+        When there is no such model.
+    DeviceError
+        When there is no such device.
+    WeightsError
+        When the weights are missing or damaged.
+    OutOfMemoryError
+        When not even the smallest tile fits.
+    OutputError
+        When `out` does not fit.
+
+    Examples
+    --------
+    >>> from skimage.data import clock
+    >>> import napari_deblur
+    >>> sharp = napari_deblur.deblur(clock())
+    """
+    from napari_deblur.engine.run import deblur_steps, drain
+
+    steps = deblur_steps(
+        image,
+        kernel,
+        model=model,
+        channel_axis=channel_axis,
+        device=device,
+        tile=tile,
+        region=region,
+        noise=noise,
+        value_range=value_range,
+        out=out,
+    )
+    return drain(steps).image

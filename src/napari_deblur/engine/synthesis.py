@@ -1,0 +1,287 @@
+"""A working image through the synthesis network, block by block and tile by tile.
+
+Two sizes of windows, because two parts of the network look differently far.  The classical
+deconvolution (front end and data steps) works in the frequency domain, cheaply, and has no finite
+reach: cutting it into tiles would show.  It is computed on *blocks*, which hold most photographs
+whole; a larger image is cut into blocks that overlap by several kernels.  The U-Net takes nearly
+all the time and memory and has a finite receptive field: it is computed on *tiles* of a block,
+with a halo that makes them exactly what the whole block would give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_deblur.blur.kernel import kernel_support, resize_kernel_support
+from napari_deblur.engine.devices import free_memory
+from napari_deblur.engine.tiles import Tile, plan_tiles
+from napari_deblur.errors import WeightsError
+from napari_deblur.networks.frontend import candidates, pull_to_data
+from napari_deblur.networks.noise import estimate_noise
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_deblur.engine.layout import Picture
+    from napari_deblur.engine.pair import Pair
+    from napari_deblur.networks.config import SynthesisConfig
+
+__all__ = [
+    "Plan",
+    "choose_tile",
+    "deblur_block",
+    "measure_noise",
+    "plan_blocks",
+    "receptive_radius",
+]
+
+_LARGEST_BLOCK = 2048
+_LARGEST_TILE = {"cpu": 1024}
+_SMALLEST = 64
+_KERNELS_REACHED = 6  # beyond this many kernels, a deconvolution hardly sees a border any more
+_LARGEST_HALO = 512
+_LIVE_MAPS = 8  # maps of the finest level that exist at once in the U-Net
+_LIVE_IMAGES = 32  # float32 images of the padded size that exist at once in a deconvolution
+_NOISE_WINDOW = 512
+_NOISE_WINDOWS = 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an image is cut for one kernel and one size of tiles.
+
+    Attributes
+    ----------
+    blocks : tuple of Tile
+        Blocks of the image.
+    tile : int
+        Side of the tiles of a block in pixels.
+    kernel : ndarray of shape (m, m), float32
+        The kernel, of the size that the network takes.
+    steps : int
+        Steps that all blocks and channels take together.
+    """
+
+    blocks: tuple[Tile, ...]
+    tile: int
+    kernel: NDArray[np.float32]
+    steps: int
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Images (B, c, h, w) that go through the network together, and what it is told about them.
+
+    `trimmed` is the kernel without its empty margin, which makes deconvolutions cheaper.
+    """
+
+    blurry: torch.Tensor
+    kernel: torch.Tensor
+    trimmed: torch.Tensor
+    sigma: torch.Tensor
+
+
+def receptive_radius(config: SynthesisConfig) -> int:
+    """Pixels that a pixel of the U-Net's result looks to each side."""
+    scales = [2**level for level in range(config.downsamplings + 1)]
+    risen = sum(scales[:-1])
+    # Encoder blocks; strided 3x3 convolutions; per level up a transposed 5x5 and a block; the last.
+    return int(config.block_convolutions * (sum(scales) + risen) + risen + 2 * risen + 1)
+
+
+def choose_tile(pair: Pair) -> int:
+    """Largest side of tiles, a power of two, of which one takes half the free memory at most."""
+    config = pair.synthesis.config
+    size = torch.finfo(pair.precision).bits // 8
+    largest = _LARGEST_TILE.get(pair.device.type, _LARGEST_BLOCK)
+    return _fitting(pair, largest, receptive_radius(config), _LIVE_MAPS * config.channels[0] * size)
+
+
+def _choose_block(pair: Pair, halo: int) -> int:
+    """Largest side of blocks, likewise."""
+    return _fitting(pair, _LARGEST_BLOCK, halo, _LIVE_IMAGES * 4)
+
+
+def _fitting(pair: Pair, largest: int, halo: int, per_pixel: int) -> int:
+    pixels = free_memory(pair.device) / 2 / (per_pixel * _batch_size(pair))
+    side = largest
+    while side > _SMALLEST and (side + 2 * halo) ** 2 > pixels:
+        side //= 2
+    return side
+
+
+def plan_blocks(
+    pair: Pair, size: tuple[int, int], channels: int, kernel: NDArray[np.float32], tile: int
+) -> Plan:
+    """Cut an image of `size` (height, width) into blocks, and count the steps of its deblurring."""
+    config = pair.synthesis.config
+    halo = receptive_radius(config)
+    if config.front_end != "none":
+        support = kernel_support(kernel)
+        halo = max(halo, min(_KERNELS_REACHED * support, _LARGEST_HALO))
+    blocks = plan_tiles(size, _choose_block(pair, halo), halo, align=pair.synthesis.unet.stride)
+    passes = len(list(_batch_channels(pair, channels)))
+    per_block = (len(_plan_unet(pair, _shape(part), tile)) for part in blocks)
+    solves = config.iterations if config.front_end != "none" else 0
+    steps = sum(passes * (config.iterations * tiles + solves) for tiles in per_block)
+    return Plan(blocks, tile, kernel, steps)
+
+
+def measure_noise(pair: Pair, picture: Picture) -> NDArray[np.float32]:
+    """Standard deviation of the noise of each channel (C,), in the working range.
+
+    The median over windows that are spread over the image.
+    """
+    windows = [part.owned for part in plan_tiles(picture.layout.size, _NOISE_WINDOW, 0)]
+    chosen = np.linspace(0, len(windows) - 1, min(len(windows), _NOISE_WINDOWS)).round()
+    levels = []
+    for index in chosen.astype(int):
+        window = torch.from_numpy(picture.read(windows[index])).to(pair.device)
+        levels.append(estimate_noise(window[:, None]).cpu().numpy())
+    return np.asarray(np.median(levels, axis=0), np.float32)
+
+
+def deblur_block(
+    pair: Pair, image: NDArray[np.float32], plan: Plan, noise: NDArray[np.float32]
+) -> Generator[None, None, NDArray[np.float32]]:
+    """Deblur one block; yields after each step.
+
+    Parameters
+    ----------
+    pair : Pair
+        Its synthesis network is used.
+    image : ndarray of shape (C, h, w), float32
+        Working image of the block.
+    plan : Plan
+        The kernel and the size of the tiles.
+    noise : ndarray of shape (C,), float32
+        Standard deviation of each channel's noise, in the working range.
+
+    Returns
+    -------
+    ndarray of shape (C, h, w), float32
+        Networks for RGB get RGB as it is, and any other channel alone as a grey RGB image, of
+        whose result the mean is taken; one-channel networks get every channel alone.
+
+    Raises
+    ------
+    WeightsError
+        When the result is not finite.
+    """
+    result = np.empty_like(image)
+    for part in _batch_channels(pair, len(image)):
+        batch = _make_batch(pair, image[part], plan.kernel, noise[part])
+        sharp = yield from _deblur_batch(pair, batch, plan.tile)
+        result[part] = _planes(sharp, part.stop - part.start)
+    if not np.isfinite(result).all():
+        raise WeightsError(
+            f"model {pair.name} gave values that are not finite: its weights are damaged or "
+            "untrained; choose another model"
+        )
+    return result
+
+
+def _make_batch(
+    pair: Pair,
+    channels: NDArray[np.float32],
+    kernel: NDArray[np.float32],
+    noise: NDArray[np.float32],
+) -> _Batch:
+    blurry = torch.from_numpy(channels).to(pair.device)
+    sigma = torch.from_numpy(noise).to(pair.device)
+    if pair.synthesis.config.image_channels == 1:
+        blurry = blurry[:, None]
+    else:
+        blurry, sigma = blurry[None].expand(-1, 3, -1, -1), sigma.mean(dim=0, keepdim=True)
+    trimmed = resize_kernel_support(kernel, kernel_support(kernel, fraction=0))
+    kernels = [torch.from_numpy(each).to(pair.device) for each in (kernel, trimmed)]
+    whole, bare = (each.expand(len(blurry), -1, -1) for each in kernels)
+    return _Batch(blurry, kernel=whole, trimmed=bare, sigma=sigma)
+
+
+def _deblur_batch(pair: Pair, batch: _Batch, tile: int) -> Generator[None, None, torch.Tensor]:
+    """`SynthesisNetwork.forward` with its U-Net in tiles."""
+    network = pair.synthesis
+    if network.config.front_end == "none":
+        return (yield from _improve(pair, batch, [], tile))
+    best, *others = _deconvolve(network.config, batch)
+    yield
+    result = yield from _improve(pair, batch, [best, *others], tile)
+    for log_strength in network.log_strengths:
+        best = _pull(result, batch, log_strength)
+        yield
+        result = yield from _improve(pair, batch, [best, *others], tile)
+    return result
+
+
+@torch.inference_mode()
+def _deconvolve(config: SynthesisConfig, batch: _Batch) -> list[torch.Tensor]:
+    return candidates(config.front_end, batch.blurry, batch.trimmed, batch.sigma)
+
+
+@torch.inference_mode()
+def _pull(result: torch.Tensor, batch: _Batch, log_strength: torch.Tensor) -> torch.Tensor:
+    return pull_to_data(result, batch.blurry, batch.trimmed, batch.sigma, log_strength.exp())
+
+
+def _improve(
+    pair: Pair, batch: _Batch, deconvolved: list[torch.Tensor], tile: int
+) -> Generator[None, None, torch.Tensor]:
+    """What the U-Net makes of the images, tile by tile; a change of the first deconvolved one."""
+    result = torch.empty_like(batch.blurry, memory_format=torch.contiguous_format)
+    for part in _plan_unet(pair, (result.shape[-2], result.shape[-1]), tile):
+        _improve_tile(pair, batch, deconvolved, part, result)
+        yield
+    return result
+
+
+@torch.inference_mode()
+def _improve_tile(
+    pair: Pair, batch: _Batch, deconvolved: list[torch.Tensor], part: Tile, result: torch.Tensor
+) -> None:
+    images = [image[..., *part.source] for image in (batch.blurry, *deconvolved)]
+    with pair.autocast():
+        made = pair.synthesis._refine(images, batch.kernel, batch.sigma)  # noqa: SLF001
+    made = made[..., *part.inner].float()
+    result[..., *part.owned] = deconvolved[0][..., *part.owned] + made if deconvolved else made
+
+
+def _plan_unet(pair: Pair, size: tuple[int, int], tile: int) -> tuple[Tile, ...]:
+    network = pair.synthesis
+    halo = receptive_radius(network.config)
+    return plan_tiles(size, tile, halo, align=network.unet.stride)
+
+
+def _batch_channels(pair: Pair, channels: int) -> Iterator[slice]:
+    """Channels that go through the network together."""
+    if pair.synthesis.config.image_channels == 1:
+        step = _batch_size(pair)
+    else:
+        step = 3 if channels == 3 else 1
+    for start in range(0, channels, step):
+        yield slice(start, min(start + step, channels))
+
+
+def _batch_size(pair: Pair) -> int:
+    """Images at once: a graphics card wants much to do, a processor little memory."""
+    if pair.synthesis.config.image_channels == 3:
+        return 1
+    return 1 if pair.device.type == "cpu" else 4
+
+
+def _planes(sharp: torch.Tensor, channels: int) -> NDArray[np.float32]:
+    """(B, c, h, w) as (channels, h, w)."""
+    if sharp.shape[1] == 3 and channels == 1:
+        sharp = sharp.mean(dim=1, keepdim=True)
+    planes: NDArray[np.float32] = sharp.flatten(0, 1).cpu().numpy()
+    return planes
+
+
+def _shape(part: Tile) -> tuple[int, int]:
+    rows, columns = part.source
+    return rows.stop - rows.start, columns.stop - columns.start
