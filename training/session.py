@@ -15,6 +15,7 @@ import torch
 from lightning.fabric import Fabric
 
 from napari_deblur.errors import DeviceError, InputError, OutputError
+from napari_deblur.memory import keep_freed_memory
 from napari_deblur.training.batches import KernelBank
 from napari_deblur.training.kernel_bank import make_bank, order_bank
 from napari_deblur.training.logs import say
@@ -40,6 +41,7 @@ def launch(machine: MachineRecipe) -> Fabric:
     DeviceError
         When the accelerator is not there.
     """
+    keep_freed_memory()
     many = machine.devices * machine.nodes > 1
     try:
         fabric = Fabric(
