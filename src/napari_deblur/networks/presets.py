@@ -27,8 +27,7 @@ _FIRST = ("horizontal", "vertical", "diagonal", "antidiagonal")
 _COMPACT_FEATURES = (
     *_FIRST,
     *(f"{name}:signed-square" for name in _FIRST),
-    "horizontal:rectified",
-    "vertical:rectified",
+    *(f"{name}:signed-root" for name in _FIRST),
 )
 
 _PAPER = Preset(
@@ -40,12 +39,12 @@ _PAPER = Preset(
 _COMPACT = Preset(
     AnalysisConfig(
         kernel_size=31,
-        radius=20,
+        radius=24,
         levels=1,
         learned_channels=0,
         fixed_features=_COMPACT_FEATURES,
         decoder="residual",
-        decoder_channels=64,
+        decoder_channels=48,
         head="softplus",
     ),
     SynthesisConfig(
@@ -62,7 +61,7 @@ _COMPACT = Preset(
     ClassifierConfig(
         analysis=AnalysisConfig(
             kernel_size=31,
-            radius=20,
+            radius=24,
             levels=1,
             learned_channels=0,
             fixed_features=_COMPACT_FEATURES,
