@@ -1,0 +1,398 @@
+"""The generator: progress per tile, cancellation, memory, tiles without seams, bad input."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import napari_deblur
+from napari_deblur.blur.kernel import delta_kernel, resize_kernel_support
+from napari_deblur.engine import synthesis
+from napari_deblur.engine.pair import load_pair
+from napari_deblur.engine.run import (
+    NothingToEstimateWarning,
+    deblur_steps,
+    drain,
+    kernel_steps,
+)
+from napari_deblur.engine.simulate import shake
+from napari_deblur.engine.synthesis import receptive_radius
+from napari_deblur.errors import (
+    DeviceError,
+    InputError,
+    KernelError,
+    ModelError,
+    OutOfMemoryError,
+    OutputError,
+)
+from napari_deblur.networks.config import SynthesisConfig
+from napari_deblur.networks.presets import PRESETS
+from napari_deblur.networks.synthesis import SynthesisNetwork
+
+from .conftest import save_pair
+
+CPU = torch.device("cpu")
+
+
+def psnr(image, truth):
+    return 10 * np.log10(1 / np.mean((np.float64(image) / 255 - truth) ** 2))
+
+
+# ------------------------------------------------------------------ results
+
+
+def test_a_known_kernel_sharpens_and_the_input_stays_as_it_is(model, blurry, photograph):
+    image, kernel = blurry
+    before = image.copy()
+    sharp = napari_deblur.deblur(image, kernel, model=model, device="cpu")
+    np.testing.assert_array_equal(image, before)
+    assert sharp.shape == image.shape
+    assert sharp.dtype == image.dtype
+    assert psnr(sharp, photograph) > psnr(image, photograph) + 3
+
+
+def test_an_estimated_kernel_is_one_and_is_what_deblur_uses(model, blurry):
+    image, _ = blurry
+    kernel = napari_deblur.estimate_kernel(image, model=model, device="cpu")
+    assert kernel.shape == (15, 15)
+    assert kernel.dtype == np.float32
+    assert kernel.min() >= 0
+    assert kernel.sum() == pytest.approx(1, abs=1e-5)
+    result = drain(deblur_steps(image, model=model, device="cpu"))
+    np.testing.assert_array_equal(result.kernel, kernel)
+    again = napari_deblur.deblur(image, result.kernel, model=model, device="cpu")
+    np.testing.assert_array_equal(result.image, again)
+
+
+def test_repeated_runs_agree_bit_by_bit(model, blurry):
+    runs = [drain(deblur_steps(blurry[0], model=model, device="cpu")) for _ in range(2)]
+    np.testing.assert_array_equal(runs[0].kernel, runs[1].kernel)
+    np.testing.assert_array_equal(runs[0].image, runs[1].image)
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    form=st.sampled_from([((18, 33), None), ((17, 20, 3), None), ((16, 21, 4), None),
+                          ((2, 16, 19), 0), ((20, 6, 16), 1)]),
+    dtype=st.sampled_from([np.uint8, np.uint16, np.int16, np.float16, np.float32, np.float64]),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_any_layout_and_dtype_comes_back_as_it_went_in_and_finite(model, form, dtype, seed):
+    shape, axis = form
+    values = np.random.default_rng(seed).random(shape) * (4000 if dtype != np.uint8 else 255)
+    image = values.astype(dtype)
+    sharp = napari_deblur.deblur(
+        image, delta_kernel(5), model=model, channel_axis=axis, device="cpu"
+    )
+    assert sharp.shape == image.shape
+    assert sharp.dtype == image.dtype
+    assert np.isfinite(sharp.astype(float)).all()
+    assert sharp.min() >= 0
+    if shape[-1] == 4:
+        np.testing.assert_array_equal(sharp[..., 3], image[..., 3])
+
+
+def test_the_scale_of_the_values_does_not_matter(model, blurry):
+    image, kernel = blurry
+    counts = image.astype(np.uint16) * 3 + 100
+    sharp = napari_deblur.deblur(image.astype(np.float32) - 7, kernel, model=model, device="cpu")
+    scaled = napari_deblur.deblur(counts.astype(np.int32), kernel, model=model, device="cpu")
+    # Rounding to whole counts, and the clipping of undershoot at zero, are all that differs.
+    assert np.abs(np.clip((scaled - 100) / 3 - 7, 0, None) - np.clip(sharp, 0, None)).max() < 0.5
+
+
+def test_colour_equals_its_channels_deblurred_alone(model, blurry):
+    image, kernel = blurry
+    other = np.ascontiguousarray(image[::-1])
+    colour = np.stack([image, other, image], axis=-1)
+    together = napari_deblur.deblur(colour, kernel, model=model, device="cpu", noise=1.0)
+    alone = napari_deblur.deblur(other, kernel, model=model, device="cpu", noise=1.0)
+    np.testing.assert_array_equal(together[..., 1], alone)
+
+
+def test_a_network_for_rgb_takes_grey_images_too(tmp_path, blurry):
+    preset = PRESETS["tiny"]
+    config = dataclasses.replace(preset.synthesis, image_channels=3)
+    folder = save_pair(tmp_path / "rgb", preset.analysis, config)
+    image, kernel = blurry
+    assert napari_deblur.deblur(image, kernel, model=folder, device="cpu").shape == image.shape
+    colour = np.stack([image] * 3, axis=-1)
+    assert napari_deblur.deblur(colour, kernel, model=folder, device="cpu").shape == colour.shape
+
+
+def test_lazy_input_and_output_are_used_piece_by_piece(model, blurry, tmp_path):
+    image, kernel = blurry
+    np.save(tmp_path / "in.npy", image)
+    source = np.load(tmp_path / "in.npy", mmap_mode="r")
+    out = np.lib.format.open_memmap(
+        tmp_path / "out.npy", mode="w+", dtype=image.dtype, shape=image.shape
+    )
+    result = napari_deblur.deblur(source, kernel, model=model, device="cpu", out=out)
+    assert result is out
+    np.testing.assert_array_equal(
+        out, napari_deblur.deblur(image, kernel, model=model, device="cpu")
+    )
+
+
+# ------------------------------------------------------------------ tiles
+
+
+@pytest.mark.parametrize("kind", ["none", "wiener", "hyper-laplacian"])
+def test_tiles_give_what_the_whole_image_gives(tmp_path, kind, monkeypatch):
+    preset = PRESETS["tiny"]
+    config = dataclasses.replace(
+        preset.synthesis, front_end=kind, iterations=1 if kind == "none" else 2
+    )
+    folder = save_pair(tmp_path / kind, preset.analysis, config)
+    # In float32: bfloat16's own rounding is larger than what is looked for.
+    monkeypatch.setattr("napari_deblur.engine.pair.convolution_dtype", lambda _: torch.float32)
+    image = np.random.default_rng(0).random((150, 170), np.float32)
+    image, kernel = shake(image, size=9, seed=1, noise=0.005)
+    options = {"model": folder, "device": "cpu", "noise": 0.005}
+    whole = drain(deblur_steps(image, kernel, tile=512, **options)).image
+    tiled = drain(deblur_steps(image, kernel, tile=64, **options)).image
+    np.testing.assert_allclose(tiled, whole, atol=1e-4)
+    direct = SynthesisNetwork(config).eval()
+    direct.load_state_dict(load_pair(folder, CPU).synthesis.state_dict())
+    with torch.inference_mode():
+        guide = torch.from_numpy(resize_kernel_support(kernel, 9))[None]
+        expected = direct(torch.from_numpy(image)[None, None], guide, torch.tensor([0.005]))
+    np.testing.assert_allclose(whole, expected[0, 0].clamp(0, 1), atol=1e-4)
+
+
+def test_blocks_of_a_large_image_join_without_seams(model, monkeypatch):
+    monkeypatch.setattr("napari_deblur.engine.pair.convolution_dtype", lambda _: torch.float32)
+    image = np.kron(np.random.default_rng(0).random((40, 48), np.float32), np.ones((8, 8), "f4"))
+    image, kernel = shake(image, size=9, seed=1, noise=0.003)
+    options = {"model": model, "device": "cpu", "noise": 0.01}
+    whole = drain(deblur_steps(image, kernel, **options)).image
+    monkeypatch.setattr(synthesis, "_LARGEST_BLOCK", 128)
+    blocks = drain(deblur_steps(image, kernel, **options)).image
+    assert not np.array_equal(whole, blocks)
+    assert np.abs(whole - blocks).max() < 1e-3
+
+
+@pytest.mark.parametrize("name", ["tiny", "compact"])
+def test_the_receptive_radius_is_an_upper_bound_and_tight(name):
+    small = dataclasses.replace(PRESETS[name].synthesis, front_end="none", noise_input=False)
+    small = dataclasses.replace(small, channels=(4,) * len(small.channels), guidance="none")
+    network = SynthesisNetwork(small).eval().double()
+    for parameter in network.parameters():  # positive weights: no path cancels or is cut off
+        torch.nn.init.constant_(parameter, 0.1)
+    radius = receptive_radius(small)
+    stride = network.unet.stride
+    middle = (2 * radius // stride) * stride
+    image = torch.zeros(1, 1, 2 * middle, 2 * middle, dtype=torch.float64)
+    seen = 0
+    for offset in range(stride):
+        probe = image.clone().requires_grad_()
+        result = network(probe, torch.ones(1, 15, 15, dtype=torch.float64) / 225)
+        result[0, 0, middle + offset, middle].backward()
+        rows = torch.nonzero(probe.grad[0, 0].abs().sum(dim=1))[:, 0]
+        seen = max(seen, middle + offset - int(rows[0]), int(rows[-1]) - middle - offset)
+    assert seen <= radius
+    assert seen > 0.6 * radius
+
+
+# ------------------------------------------------------------------ progress, cancel, memory
+
+
+def test_progress_counts_every_stage_up_to_its_end(model, blurry):
+    stages = {}
+    for step in deblur_steps(blurry[0], model=model, device="cpu", tile=64):
+        assert step.done >= stages.get(step.stage, [step])[-1].done
+        stages.setdefault(step.stage, []).append(step)
+    assert list(stages) == ["load", "kernel", "deblur"]
+    for steps in stages.values():
+        assert steps[0].done == 0
+        assert steps[-1].done == steps[-1].total
+    # One step per tile: the deconvolution, and two by two tiles for the U-Net.
+    assert [step.done for step in stages["deblur"]] == list(range(6))
+
+
+def test_closing_stops_at_the_tile_and_leaves_nothing(model, blurry):
+    image, kernel = blurry
+    calls = []
+    network = load_pair(model, CPU).synthesis
+    handle = network.unet.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        steps = deblur_steps(image, kernel, model=model, device="cpu", tile=64)
+        while not calls:
+            next(steps)
+        target = weakref.ref(steps.gi_yieldfrom.gi_frame.f_locals["target"])
+        steps.close()
+    finally:
+        handle.remove()
+    gc.collect()
+    assert len(calls) == 1
+    assert target() is None
+
+
+class _ShortOfMemory:
+    """A hook of a network that has no memory for inputs wider than `side`."""
+
+    def __init__(self, side, error):
+        self.side, self.error, self.seen = side, error, []
+
+    def __call__(self, _module, inputs):
+        self.seen.append(max(inputs[0].shape[-2:]))
+        if self.seen[-1] > self.side:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+)
+def test_too_little_memory_halves_the_tile_and_gives_the_same_image(model, blurry, error):
+    image, kernel = blurry
+    image = np.tile(image, (2, 2))
+    expected = drain(deblur_steps(image, kernel, model=model, device="cpu", tile=64))
+    hook = _ShortOfMemory(64 + 2 * 20 + 8, error)
+    handle = load_pair(model, CPU).synthesis.unet.register_forward_pre_hook(hook)
+    try:
+        result = drain(deblur_steps(image, kernel, model=model, device="cpu", tile=256))
+    finally:
+        handle.remove()
+    assert result.settings["tile"] == 64
+    assert hook.seen[:2] == [224, 168]
+    np.testing.assert_array_equal(result.image, expected.image)
+
+
+def test_far_too_little_memory_is_an_error_with_advice(model, blurry):
+    hook = _ShortOfMemory(0, torch.OutOfMemoryError("CUDA out of memory"))
+    handle = load_pair(model, CPU).synthesis.unet.register_forward_pre_hook(hook)
+    try:
+        with pytest.raises(
+            OutOfMemoryError, match="cpu has too little memory even for tiles of 64"
+        ):
+            drain(deblur_steps(*blurry, model=model, device="cpu"))
+    finally:
+        handle.remove()
+
+
+def test_other_errors_of_a_network_are_not_taken_for_lack_of_memory(model, blurry):
+    hook = _ShortOfMemory(0, RuntimeError("shapes do not match"))
+    handle = load_pair(model, CPU).synthesis.unet.register_forward_pre_hook(hook)
+    try:
+        with pytest.raises(RuntimeError, match="shapes do not match"):
+            drain(deblur_steps(*blurry, model=model, device="cpu"))
+    finally:
+        handle.remove()
+    assert len(hook.seen) == 1
+
+
+# ------------------------------------------------------------------ estimation
+
+
+def kernel_of(*images, **options):
+    return drain(kernel_steps(*images, device="cpu", **options)).kernel
+
+
+def test_a_region_is_what_the_part_alone_gives(model, blurry):
+    image, _ = blurry
+    part = (slice(8, 80), slice(16, 100))
+    expected = kernel_of(np.ascontiguousarray(image[part]), model=model)
+    found = kernel_of(image, model=model, region=part)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    mask = np.zeros(image.shape, bool)
+    mask[part] = True
+    whole = kernel_of(image, model=model)
+    assert not np.allclose(whole, found, atol=1e-6)
+
+
+def test_what_lies_outside_a_mask_does_not_matter(model, blurry):
+    image = blurry[0].copy()
+    rows, columns = np.ogrid[:96, :112]
+    mask = (rows - 48) ** 2 + (columns - 56) ** 2 < 40**2
+    found = kernel_of(image, model=model, region=mask)
+    image[~mask] = np.random.default_rng(0).integers(10, 240, (~mask).sum())
+    np.testing.assert_allclose(kernel_of(image, model=model, region=mask), found, atol=1e-6)
+
+
+def test_pooled_frames_lie_between_their_kernels_and_weigh_texture(model, blurry):
+    first, _ = blurry
+    second = np.ascontiguousarray(first.T[:96, :96])
+    flat = np.full(first.shape, 90, np.uint8)
+    flat[0, 0] = 91
+    one, two = kernel_of(first, model=model), kernel_of(second, model=model)
+    both = kernel_of(first, second, model=model)
+    assert not np.allclose(both, one, atol=1e-7)
+    assert not np.allclose(both, two, atol=1e-7)
+    np.testing.assert_array_equal(kernel_of(first, first, model=model), one)
+    constant = np.full(first.shape, 90, np.uint8)
+    np.testing.assert_array_equal(kernel_of(first, constant, model=model), one)
+
+
+def test_windows_pool_to_nearly_the_whole_images_kernel(model, blurry):
+    image = np.tile(blurry[0], (3, 3))
+    whole, parts = kernel_of(image, model=model), kernel_of(image, model=model, tile=96)
+    assert 0 < np.abs(whole - parts).sum() < 0.05
+
+
+def test_nothing_to_see_gives_the_kernel_that_changes_nothing_and_says_so(model):
+    image = np.full((40, 50, 3), 77, np.uint8)
+    with pytest.warns(NothingToEstimateWarning, match="no texture"):
+        result = drain(deblur_steps(image, model=model, device="cpu"))
+    assert not result.informative
+    np.testing.assert_array_equal(result.kernel, delta_kernel(15))
+    np.testing.assert_array_equal(result.image, image)
+
+
+# ------------------------------------------------------------------ bad input
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"kernel": np.ones((17, 17))}, KernelError, "17"),
+        ({"kernel": np.ones((4, 4))}, KernelError, "4x4"),
+        ({"kernel": np.ones(5)}, KernelError, "2-D"),
+        ({"kernel": -np.ones((5, 5))}, KernelError, "negative"),
+        ({"kernel": np.zeros((5, 5))}, KernelError, "zero"),
+        ({"device": "tpu"}, DeviceError, "no device 'tpu'"),
+        ({"model": "no-such-model"}, ModelError, "no-such-model"),
+        ({"tile": 63}, InputError, "tile 63"),
+        ({"tile": 100.0}, InputError, "tile 100.0"),
+        ({"noise": -1}, InputError, "noise -1"),
+        ({"noise": np.nan}, InputError, "noise nan"),
+        ({"region": (slice(0, 10), slice(None))}, InputError, "10 x 112 pixels"),
+        ({"region": (slice(0, 40, 2), slice(None))}, InputError, "steps"),
+        ({"region": np.zeros((96, 112), bool)}, InputError, "0 x 0 pixels"),
+        ({"region": np.ones((9, 9), bool)}, InputError, "mask of shape"),
+        ({"out": np.zeros((3, 3))}, OutputError, "out has shape"),
+    ],
+)
+def test_bad_parameters_are_named_on_one_line(model, blurry, options, error, message):
+    with pytest.raises(error, match=message) as caught:
+        napari_deblur.deblur(blurry[0], **{"model": model, "device": "cpu", **options})
+    assert "\n" not in str(caught.value)
+
+
+def test_the_input_is_no_place_for_the_output(model, blurry):
+    with pytest.raises(OutputError, match="shares memory"):
+        napari_deblur.deblur(*blurry, model=model, device="cpu", out=blurry[0])
+
+
+def test_a_folder_without_the_two_files_is_no_model(tmp_path, blurry):
+    with pytest.raises(ModelError, match=r"has no analysis\.safetensors"):
+        napari_deblur.deblur(blurry[0], model=tmp_path, device="cpu")
+
+
+def test_networks_of_different_kernel_sizes_are_no_pair(tmp_path, blurry):
+    preset = PRESETS["tiny"]
+    config = SynthesisConfig(kernel_size=17, image_channels=1, channels=(8, 8), guide_channels=8)
+    folder = save_pair(tmp_path / "odd", preset.analysis, config)
+    with pytest.raises(ModelError, match="15 pixels and deblurs with 17"):
+        napari_deblur.deblur(blurry[0], model=folder, device="cpu")
