@@ -179,7 +179,7 @@ class _Loop:
     def _progress(self) -> float:
         """How much of the run is over, in [0, 1]; all processes agree."""
         if self.order.minutes is None:
-            return self.state.step / self.order.recipe.steps
+            return self._fraction()
         seconds = time.monotonic() - self.began
         if self.fabric.world_size > 1:
             seconds = self.fabric.broadcast(seconds)
@@ -270,7 +270,8 @@ class _Loop:
     def _fraction(self) -> float:
         """Like `_progress`, without asking the other processes."""
         if self.order.minutes is None:
-            return self.state.step / self.order.recipe.steps
+            steps = self.order.recipe.steps
+            return self.state.step / steps if steps else 1.0
         return min(1.0, self.state.seconds / (60 * self.order.minutes))
 
     @torch.no_grad()

@@ -8,6 +8,8 @@ and cells are what people photograph and put under microscopes.
 from __future__ import annotations
 
 import string
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,13 +17,15 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["PROCEDURAL", "procedural_image"]
+__all__ = ["PROCEDURAL", "procedural_image", "procedural_images"]
 
 _OVERSAMPLING = 2
+_WORTH_A_PROCESS = 2**22
+"""Pixels to draw below which starting processes takes longer than drawing."""
 _WORDS = 14
 
 
@@ -33,6 +37,29 @@ def procedural_image(kind: str, size: int, rng: np.random.Generator) -> NDArray[
     ndarray, shape (size, size, 3), uint8
     """
     return PROCEDURAL[kind](size, rng)
+
+
+def procedural_images(
+    kinds: Sequence[str], count: int, size: int, seed: int, workers: int
+) -> list[tuple[str, NDArray[np.uint8]]]:
+    """Draw `count` images of each kind, the same for the same seed with any number of workers.
+
+    Returns
+    -------
+    list of (str, ndarray)
+        The kind and the image (size, size, 3) of each.
+    """
+    orders = [(kind, size, seed, i) for kind in kinds for i in range(count)]
+    if workers > 1 and len(orders) * size * size > _WORTH_A_PROCESS:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            return list(pool.map(_draw_one, orders, chunksize=4))
+    return [_draw_one(order) for order in orders]
+
+
+def _draw_one(order: tuple[str, int, int, int]) -> tuple[str, NDArray[np.uint8]]:
+    kind, size, seed, index = order
+    key = [seed, sorted(PROCEDURAL).index(kind), index]
+    return kind, procedural_image(kind, size, np.random.default_rng(np.random.SeedSequence(key)))
 
 
 def _colour(rng: np.random.Generator) -> tuple[int, int, int]:
@@ -52,9 +79,9 @@ def _dead_leaves(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     side = size * _OVERSAMPLING
     image = Image.new("RGB", (side, side), _colour(rng))
     draw = ImageDraw.Draw(image)
-    smallest, largest = 1.5 * _OVERSAMPLING, side / 3
+    smallest, largest = 3.0 * _OVERSAMPLING, side / 3
     # Radii with density r^-3, drawn by inverting the distribution: the scale-free case.
-    chance = rng.random(3 * size)
+    chance = rng.random(20 * size)
     radii = 1 / np.sqrt(1 / largest**2 + chance * (1 / smallest**2 - 1 / largest**2))
     for radius in radii:
         x, y = rng.uniform(0, side, 2)

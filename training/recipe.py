@@ -227,12 +227,16 @@ class AblationRecipe:
 
 @dataclasses.dataclass(frozen=True)
 class MachineRecipe:
-    """Where the run takes place; may differ when a run is resumed."""
+    """Where the run takes place; may differ when a run is resumed.
+
+    `precision` `auto` is bf16 for convolutions where the processor multiplies bf16 in hardware (a
+    GPU, a CPU with AMX) and float32 elsewhere, where bf16 is several times slower.
+    """
 
     accelerator: Literal["auto", "cpu", "cuda", "gpu", "mps"] = "auto"
     devices: int = limited(1, low=1)
     nodes: int = limited(1, low=1)
-    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
+    precision: Literal["auto", "bf16-mixed", "32-true"] = "auto"
     compile: bool = False
     channels_last: bool = True
     workers: int = limited(1, low=0, high=256)

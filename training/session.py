@@ -9,7 +9,7 @@ import os
 import platform
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning.fabric import Fabric
@@ -48,7 +48,7 @@ def launch(machine: MachineRecipe) -> Fabric:
             accelerator=machine.accelerator,
             devices=machine.devices,
             num_nodes=machine.nodes,
-            precision=machine.precision,
+            precision=_precision(machine),
             strategy="ddp" if many else "auto",
         )
     except Exception as error:  # Lightning has its own exception for each thing that is missing
@@ -160,6 +160,18 @@ class Session:
                 f"cannot make folder {str(path)!r} ({error.strerror}): give another --out"
             ) from error
         return path
+
+
+def _precision(machine: MachineRecipe) -> Literal["bf16-mixed", "32-true"]:
+    if machine.precision != "auto":
+        return machine.precision
+    if machine.accelerator != "cpu" and torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # Private, and there since torch 2.6; without it float32 is the safe choice.
+        amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
+        fast = bool(amx and amx())
+    return "bf16-mixed" if fast else "32-true"
 
 
 def check_kernel_fits(kernels: KernelRecipe, size: int) -> None:

@@ -7,16 +7,14 @@ during training.
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from napari_deblur.errors import InputError
-from napari_deblur.training.procedural import PROCEDURAL, procedural_image
+from napari_deblur.training.procedural import PROCEDURAL, procedural_images
 from napari_deblur.training.sources import SharpImage, SourceReport, read_sources, resize
 
 if TYPE_CHECKING:
@@ -153,8 +151,12 @@ def load_sharp_data(
         known = {image.sha256 for image in held}
         photographs = [image for image in photographs if image.sha256 not in known]
     photographs = _within_memory(photographs, recipe, report, seed)
+    kinds = [kind for kind in PROCEDURAL if getattr(recipe, kind) > 0]
     counts = (recipe.procedural_images, max(1, recipe.held_out // 4))
-    drawn = [_draw(recipe, count, seed + i, workers) for i, count in enumerate(counts)]
+    drawn = [
+        procedural_images(kinds, count, recipe.procedural_size, seed + i, workers)
+        for i, count in enumerate(counts)
+    ]
     training = ImageStore.gather([*_scaled(photographs, recipe.scales, smallest), *drawn[0]])
     held_out = ImageStore.gather([*_scaled(held, (1.0,), smallest), *drawn[1]])
     return SharpData(training, held_out, report)
@@ -192,20 +194,3 @@ def _scaled(
             pixels = image.pixels if scale == 1 else resize(image.pixels, scale)
             if min(pixels.shape[:2]) >= smallest:
                 yield _PHOTOGRAPHS, pixels
-
-
-def _draw(
-    recipe: DataRecipe, count: int, seed: int, workers: int
-) -> list[tuple[str, NDArray[np.uint8]]]:
-    kinds = [kind for kind in PROCEDURAL if getattr(recipe, kind) > 0]
-    orders = [(kind, recipe.procedural_size, seed, i) for kind in kinds for i in range(count)]
-    if workers > 1 and len(orders) > 2 * workers:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            return list(pool.map(_draw_one, orders, chunksize=4))
-    return [_draw_one(order) for order in orders]
-
-
-def _draw_one(order: tuple[str, int, int, int]) -> tuple[str, NDArray[np.uint8]]:
-    kind, size, seed, index = order
-    key = [seed, sorted(PROCEDURAL).index(kind), index]
-    return kind, procedural_image(kind, size, np.random.default_rng(np.random.SeedSequence(key)))
