@@ -44,6 +44,10 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
+def _is_whole(value: Any, smallest: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= smallest
+
+
 class _Config:
     """Conversion to and from plain dictionaries, and the checks that all descriptions share."""
 
@@ -75,8 +79,7 @@ class _Config:
 
     def _whole(self, name: str, smallest: int, *, odd: bool = False) -> None:
         value = getattr(self, name)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or value < smallest or (odd and value % 2 == 0):
+        if not _is_whole(value, smallest) or (odd and value % 2 == 0):
             kind = "an odd" if odd else "a"
             raise InputError(
                 f"{type(self).__name__}.{name} is {value!r}; "
@@ -150,6 +153,10 @@ class AnalysisConfig(_Config):
         self._whole("learned_channels", 0)
         self._choice("decoder", get_args(Decoder))
         self._choice("head", get_args(Head))
+        if not isinstance(self.fixed_features, tuple):
+            raise InputError(
+                f"AnalysisConfig.fixed_features is {self.fixed_features!r}; give a list of names"
+            )
         for name in self.fixed_features:
             if name not in FIXED_FEATURES:
                 raise InputError(
@@ -232,7 +239,8 @@ class SynthesisConfig(_Config):
             self._switch(name)
         self._choice("guidance", get_args(Guidance))
         self._choice("front_end", get_args(FrontEnd))
-        if not self.channels or min(self.channels) < 1:
+        widths: Any = self.channels  # what a file says may be anything
+        if not isinstance(widths, tuple) or not widths or not all(_is_whole(c, 1) for c in widths):
             raise InputError(
                 f"SynthesisConfig.channels is {self.channels!r}; give one whole number of at "
                 "least 1 for every level of the U-Net, finest first"

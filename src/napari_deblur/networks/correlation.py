@@ -135,7 +135,8 @@ class _Blocks:
         batch, inner = blocks.shape[0], blocks.shape[3]
         spectra = torch.fft.rfft2(blocks, s=(self.span, self.span))
         turned = spectra.reshape(batch, -1, self.frequencies).mT.contiguous()
-        return turned.view(batch * self.frequencies, -1, inner)
+        result: Tensor = turned.view(batch * self.frequencies, -1, inner)
+        return result
 
 
 @lru_cache(maxsize=256)
@@ -191,14 +192,14 @@ def _to_lags(spectra: Tensor, batch: int, cut: _Blocks) -> Tensor:
     """Inverse transform of ``(B * frequencies, K)`` to lag maps ``(B, K, 2R + 1, 2R + 1)``."""
     planes = spectra.view(batch, cut.frequencies, -1).mT.contiguous()
     planes = planes.view(batch, -1, cut.span, cut.half)
-    maps = torch.fft.irfft2(planes, s=(cut.span, cut.span))
+    maps: Tensor = torch.fft.irfft2(planes, s=(cut.span, cut.span))
     return maps[..., : cut.lags, : cut.lags].contiguous()
 
 
 def _from_lags(maps: Tensor, cut: _Blocks) -> Tensor:
     """Spectra ``(B * frequencies, K)`` of lag maps, lag 0 at the origin."""
     wide = functional.pad(maps, (0, cut.span - cut.lags, 0, cut.span - cut.lags))
-    planes = torch.fft.rfft2(wide.roll((-cut.radius, -cut.radius), (-2, -1)))
+    planes: Tensor = torch.fft.rfft2(wide.roll((-cut.radius, -cut.radius), (-2, -1)))
     return planes.flatten(-2).mT.reshape(maps.shape[0] * cut.frequencies, -1)
 
 
@@ -236,7 +237,7 @@ class _PairCorrelation(torch.autograd.Function):
         return _to_lags(spectra[:, row * channels + column], stack.shape[0], cut)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (stack,) = ctx.saved_tensors
         channels = stack.shape[1]
@@ -261,7 +262,7 @@ class _StackCorrelation(torch.autograd.Function):
         return _to_lags(spectra, first.shape[0], cut)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         first, second = ctx.saved_tensors
         transfer = _from_lags(gradient, ctx.cut).view(-1, first.shape[1], second.shape[1])
@@ -315,7 +316,9 @@ def correlate(first: Tensor, second: Tensor, radius: int, block: int | None = No
     channels = max(first.shape[1], second.shape[1])
     cut = _cut(first.shape[-2], first.shape[-1], radius, block, channels)
     with torch.autocast(first.device.type, enabled=False):
-        maps: Tensor = _StackCorrelation.apply(_real(first), _real(second), cut)
+        maps: Tensor = _StackCorrelation.apply(  # type: ignore[no-untyped-call]
+            _real(first), _real(second), cut
+        )
     return maps.view(first.shape[0], first.shape[1], second.shape[1], *maps.shape[2:])
 
 
@@ -358,7 +361,10 @@ class CrossCorrelation(nn.Module):
         group = max(1, _GROUP_VALUES // (channels * channels * cut.frequencies))
         with torch.autocast(maps.device.type, enabled=False):
             stack = standardise(_real(maps))
-            parts = [_PairCorrelation.apply(part, cut) for part in torch.split(stack, group)]
+            parts: list[Tensor] = [
+                _PairCorrelation.apply(part, cut)  # type: ignore[no-untyped-call]
+                for part in torch.split(stack, group)
+            ]
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def extra_repr(self) -> str:

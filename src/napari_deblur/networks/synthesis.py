@@ -99,7 +99,8 @@ class SynthesisNetwork(nn.Module):
             level = noise_sigma * _NOISE_SCALE
             images = [*images, level[:, None, None, None].expand(-1, 1, height, width)]
         stack = _pad_image(torch.cat(images, dim=1), self.unet.stride)
-        result = self.unet(stack, kernel)[..., :height, :width]
+        result: Tensor = self.unet(stack, kernel)
+        result = result[..., :height, :width]
         return result.to(torch.promote_types(result.dtype, torch.float32))
 
     def _check(self, blurry: Tensor, kernel: Tensor) -> None:
