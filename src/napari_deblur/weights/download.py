@@ -20,13 +20,13 @@ __all__ = ["ReportProgress", "fetch"]
 
 _TIMEOUT = (15, 60)  # seconds to connect, and between two pieces
 _PIECE = 2**18  # bytes
-_ATTEMPTS = 4
+_ATTEMPTS = 10
 _BROKEN_OFF = (
     requests.ConnectionError,
     requests.Timeout,
     requests.exceptions.ChunkedEncodingError,
 )
-_PAUSE = 0.5  # seconds before the second attempt, doubled for each further one
+_PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds between attempts, doubled each time
 
 
 class ReportProgress(Protocol):
@@ -103,7 +103,7 @@ def _retrieve(url: str, target: Path, sha256: str, downloader: _ResumingDownload
             downloader=downloader,
         )
     except ValueError as error:  # all that pooch says of a hash
-        if isinstance(error, requests.RequestException):
+        if not downloader.finished:
             raise
         raise _WrongFileError(
             f"what {url} sent has another sha256 than {sha256} and was thrown away; "
@@ -120,10 +120,12 @@ class _ResumingDownloader:
         self, target: Path, sha256: str, size: int, progress: ReportProgress | None
     ) -> None:
         self.partial = target.with_name(f".{target.name}.{sha256[:16]}.part")
+        self.finished = False
         self._size = size
         self._progress = progress
 
-    def __call__(self, url: str, output_file: str, pooch: Any, check_only: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002  pooch's protocol
+    def __call__(self, url: str, output_file: str, _pooch: Any) -> None:
+        self.finished = False
         pause = _PAUSE
         for attempt in range(_ATTEMPTS):
             before = self._done()
@@ -136,9 +138,10 @@ class _ResumingDownloader:
                 if refused or stuck or attempt == _ATTEMPTS - 1:
                     raise
                 time.sleep(pause)
-                pause *= 2
+                pause = min(2 * pause, _LONGEST_PAUSE)
         # Into the temporary file that pooch checks and renames.
-        os.replace(self.partial, output_file)  # noqa: PTH105
+        self.partial.replace(output_file)
+        self.finished = True
 
     def _done(self) -> int:
         return self.partial.stat().st_size if self.partial.exists() else 0
