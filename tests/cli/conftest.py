@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from napari_deblur.cli.running import run
-from napari_deblur.networks import AnalysisNetwork, SynthesisNetwork
+from napari_deblur.networks.analysis import AnalysisNetwork
 from napari_deblur.networks.presets import PRESETS
+from napari_deblur.networks.synthesis import SynthesisNetwork
 from napari_deblur.weights.files import save_weights
 
 Outcome = tuple[int, str, str]
