@@ -69,8 +69,9 @@ def _analysis(*, stage_0: bool = False, flips: bool | None = None, **changes: An
         changed = _with_model(session, analysis=changes)
         stage = changed.recipe.stage
         if flips is not None:
-            until = {"flip_hold": 0.4, "flip_until": 0.8} if flips else dict.fromkeys(_FLIP, 0.0)
-            stage = dataclasses.replace(stage, analysis=dataclasses.replace(stage.analysis, **until))
+            hold, until = (0.4, 0.8) if flips else (0.0, 0.0)
+            analysis = dataclasses.replace(stage.analysis, flip_hold=hold, flip_until=until)
+            stage = dataclasses.replace(stage, analysis=analysis)
         first = dataclasses.replace(stage.decoder, enabled=stage_0)
         stage = dataclasses.replace(stage, decoder=first)
         changed = dataclasses.replace(
@@ -81,9 +82,6 @@ def _analysis(*, stage_0: bool = False, flips: bool | None = None, **changes: An
         return train_analysis(changed, _WHOLE, None).figures
 
     return run
-
-
-_FLIP = ("flip_hold", "flip_until")
 
 
 def _random_start(session: Session) -> Figures:
@@ -125,7 +123,7 @@ def _pretrain(session: Session, scale: Scale) -> None:
 ROWS: tuple[Row, ...] = (
     Row(_GUIDANCE, "no guidance", _synthesis(guidance="none", front_end="none"), 24.80),
     Row(_GUIDANCE, "additive", _synthesis(guidance="additive", front_end="none"), 28.58),
-    Row(_GUIDANCE, "multiplicative", _synthesis(guidance="multiplicative", front_end="none"), 28.41),
+    Row(_GUIDANCE, "multiplying", _synthesis(guidance="multiplicative", front_end="none"), 28.41),
     Row(_GUIDANCE, "both", _synthesis(guidance="both", front_end="none"), 28.73),
     Row(_STRATEGY, "random start", _random_start, 25.70),
     Row(_STRATEGY, "before joint training", _before_joint, 24.82),
@@ -134,8 +132,11 @@ ROWS: tuple[Row, ...] = (
     Row(_FRONT_END, "none", _synthesis(front_end="none", iterations=1)),
     Row(_FRONT_END, "Wiener", _synthesis(front_end="wiener")),
     Row(_FRONT_END, "hyper-Laplacian", _synthesis(front_end="hyper-laplacian")),
-    Row(_FRONT_END, "hyper-Laplacian, no guidance", _synthesis(
-        front_end="hyper-laplacian", guidance="none")),
+    Row(
+        _FRONT_END,
+        "hyper-Laplacian, no guidance",
+        _synthesis(front_end="hyper-laplacian", guidance="none"),
+    ),
     Row(_ANALYSIS, "as the recipe says", _analysis()),
     Row(_ANALYSIS, "without the loss that forgives a flip", _analysis(flips=False)),
     Row(_ANALYSIS, "with the loss that forgives a flip", _analysis(flips=True)),
@@ -180,12 +181,15 @@ def markdown_table(recipe: Recipe, results: Mapping[str, Figures]) -> str:
     """Return the table, with its budget, as Markdown."""
     stage, budget = recipe.stage, recipe.ablation
     kernels = stage.synthesis.kernels
-    lines = [
+    budget_words = (
         f"Budget of a row: {budget.synthesis_steps} steps of {stage.synthesis.batch} crops of "
         f"{stage.synthesis.crop} px (synthesis), {budget.analysis_steps} of "
         f"{stage.analysis.batch} of {stage.analysis.crop} px (analysis), {budget.joint_steps} of "
         f"{stage.joint.batch} of {stage.joint.crop} px (joint); random start: both together. "
-        f"Kernels of {kernels.smallest} to {kernels.largest} px. Recipe `{recipe.name}`.",
+        f"Kernels of {kernels.smallest} to {kernels.largest} px. Recipe `{recipe.name}`."
+    )
+    lines = [
+        budget_words,
         "",
         "| | | PSNR (dB) | blurry (dB) | kernel L1 | kernel correlation | paper (dB) |",
         "|---|---|---|---|---|---|---|",

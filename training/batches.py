@@ -1,4 +1,4 @@
-"""Batches made on the fly: a crop, a kernel, a camera each; batch i depends on the seed and i alone."""
+"""Batches made on the fly: crops, kernels, cameras; batch i depends on the seed and i alone."""
 
 from __future__ import annotations
 
@@ -113,7 +113,11 @@ class BatchMaker:
         return np.random.default_rng(np.random.SeedSequence(key))
 
     def _expose(
-        self, rng: np.random.Generator, sharp: torch.Tensor, kernel: torch.Tensor, label: torch.Tensor
+        self,
+        rng: np.random.Generator,
+        sharp: torch.Tensor,
+        kernel: torch.Tensor,
+        label: torch.Tensor,
     ) -> Batch:
         device = kernel.device
         generator = torch.Generator(device).manual_seed(int(rng.integers(2**63)))
@@ -123,7 +127,7 @@ class BatchMaker:
         elif self.view == "channel":
             rows = torch.arange(self.batch, device=device)
             sharp = sharp[rows, torch.from_numpy(rng.integers(0, 3, self.batch)).to(device), None]
-        sharp = sharp.clamp(min=0).pow(self._gammas(rng, device)) if self.data.gamma_share else sharp
+        sharp = sharp.clamp(min=0).pow(self._gammas(rng, device))
         given = self._given(kernel, rng)
         cameras = draw_cameras(self.sensor, self.batch, rng, device)
         sharp, blurry, sigma = photograph(sharp, kernel, cameras, generator)

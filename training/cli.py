@@ -16,7 +16,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def train(
+def train(  # noqa: PLR0917 - each option of the command is a parameter
     stage: Annotated[
         str,
         typer.Argument(
@@ -38,7 +38,7 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(help="Train for so long, instead of the recipe's steps.")
     ] = None,
-    resume: Annotated[
+    resume: Annotated[  # noqa: FBT002
         bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")
     ] = False,
     setting: Annotated[

@@ -47,7 +47,8 @@ def draw_cameras(
     noise[rng.random(batch) < recipe.noiseless] = 0
     if recipe.noise[1] == 0:
         noise[:] = 0
-    photons = np.exp(rng.uniform(*np.log(recipe.photons), batch))
+    low, high = recipe.photons
+    photons = np.exp(rng.uniform(np.log(low), np.log(high), batch))
     photons[rng.random(batch) >= recipe.shot] = np.inf
     gain = rng.uniform(*recipe.gain, batch)
     gain[rng.random(batch) >= recipe.saturated] = 1

@@ -41,12 +41,13 @@ def flip_invariant_distance(estimate: torch.Tensor, kernel: torch.Tensor) -> tor
 
 
 def kernel_correlation(estimate: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """Normalised correlation (B,) of kernels (B, m, m) at the best whole-pixel shift; 1 is equal."""
+    """Normalised correlation (B,) of kernels (B, m, m) at the best whole-pixel shift; 1: equal."""
     grid = (2 * kernel.shape[-1],) * 2
     spectra = [torch.fft.rfft2(part.float(), s=grid) for part in (estimate, kernel)]
     lags = torch.fft.irfft2(spectra[0] * spectra[1].conj(), s=grid)
     norms = [part.float().square().sum(dim=(1, 2)).sqrt() for part in (estimate, kernel)]
-    return lags.amax(dim=(1, 2)) / (norms[0] * norms[1]).clamp(min=1e-12)
+    peak: torch.Tensor = lags.amax(dim=(1, 2))
+    return peak / (norms[0] * norms[1]).clamp(min=1e-12)
 
 
 def blurred_kernels(
@@ -73,7 +74,7 @@ def blurred_kernels(
 
 
 def image_loss(kind: ImageLoss, estimate: torch.Tensor, sharp: torch.Tensor) -> torch.Tensor:
-    """Mean loss of a batch (B, C, H, W): L2 (paper), L1, or the log of each image's L2 (its PSNR)."""
+    """Mean loss of a batch (B, C, H, W): L2 (paper), L1, or the log of each image's L2."""
     difference = estimate.float() - sharp
     if kind == "l1":
         return difference.abs().mean()
@@ -82,6 +83,6 @@ def image_loss(kind: ImageLoss, estimate: torch.Tensor, sharp: torch.Tensor) -> 
 
 
 def psnr(estimate: torch.Tensor, sharp: torch.Tensor) -> torch.Tensor:
-    """Peak signal-to-noise ratio (B,) in decibels for a peak of 1, the estimate clipped to [0, 1]."""
+    """Peak signal-to-noise ratio (B,) in dB for a peak of 1, the estimate clipped to [0, 1]."""
     squares = (estimate.float().clamp(0, 1) - sharp).square().mean(dim=(1, 2, 3))
     return -10 * squares.clamp(min=1e-12).log10()

@@ -13,7 +13,7 @@ import signal
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -142,7 +142,7 @@ class _Loop:
             self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = _optimizer(self.module, order.recipe)
         compiled = torch.compile(self.module) if order.machine.compile else self.module
-        self.wrapped, self.optimizer = fabric.setup(compiled, optimizer)
+        self.wrapped, self.optimizer = fabric.setup(cast("nn.Module", compiled), optimizer)
         self.average = copy.deepcopy(self.module).eval().requires_grad_(requires_grad=False)
         if checkpoint is not None:
             self._restore(checkpoint)
@@ -196,7 +196,7 @@ class _Loop:
             loss = order.task.loss(self.wrapped, batch, progress)
         self.fabric.backward(loss)
         norm = self._gradient_norm()
-        value = float(self.fabric.all_reduce(loss.detach())) if self._many else loss.item()
+        value = self._reduced(loss.detach(), "mean")
         if math.isfinite(value) and math.isfinite(norm):
             self.optimizer.step()
             state.skipped_on_end = 0
@@ -279,7 +279,8 @@ class _Loop:
         """Measure the averaged weights on the held-out batches; one process does it."""
         if self.log is None:
             return
-        recipe, sums, count = self.order.recipe, {}, 0
+        recipe, count = self.order.recipe, 0
+        sums: dict[str, float] = {}
         with self.fabric.autocast():
             for index in range(math.ceil(recipe.validation_images / recipe.batch)):
                 batch = self.order.make_validation(index)
@@ -303,8 +304,14 @@ class _Loop:
         number = asked[0] if asked else 0
         if self._many:
             device = self.fabric.device
-            number = int(self.fabric.all_reduce(torch.tensor(number, device=device), "max"))
+            number = int(self._reduced(torch.tensor(number, device=device), "max"))
         return number
+
+    def _reduced(self, value: torch.Tensor, how: str) -> float:
+        """Return the mean or the maximum of a scalar over all processes."""
+        if not self._many:
+            return value.item()
+        return cast("torch.Tensor", self.fabric.all_reduce(value, reduce_op=how)).item()
 
     def _save(self, *, last: bool = False) -> None:
         """Write a checkpoint; a disk that is full now may not be at the next one."""

@@ -1,7 +1,8 @@
-"""A bank of pre-generated kernels: drawn once from a seed, in worker processes, kept in the run folder."""
+"""A bank of kernels, drawn once from a seed in worker processes and kept in the run's folder."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -69,12 +70,10 @@ def make_bank(
     """
     path = folder / f"kernels-{order.fingerprint()}.npy" if folder is not None else None
     if path is not None and path.is_file():
-        try:
-            bank = np.load(path, allow_pickle=False)
-        except (OSError, ValueError):
-            bank = None
-        if bank is not None and len(bank) == order.count:
-            return bank  # type: ignore[no-any-return]
+        with contextlib.suppress(OSError, ValueError):
+            kept: NDArray[np.float16] = np.load(path, allow_pickle=False)
+            if len(kept) == order.count:
+                return kept
     starts = range(0, order.count, _PORTION)
     portions = [(order, start) for start in starts]
     if workers > 1 and len(portions) > 1:
@@ -93,7 +92,7 @@ def _draw(portion: tuple[BankOrder, int]) -> NDArray[np.float16]:
     rng = np.random.default_rng(np.random.SeedSequence([order.seed, start]))
     kernels = order.sampler.sample_many(rng, min(_PORTION, order.count - start))
     peak = kernels.max(axis=(1, 2), keepdims=True)
-    return (kernels / peak).astype(np.float16)
+    return np.asarray(kernels / peak, np.float16)
 
 
 def _keep(path: Path, bank: NDArray[np.float16]) -> None:

@@ -1,4 +1,4 @@
-"""The log of a run: CSV always, TensorBoard where installed, PNG pictures, a progress bar or lines."""
+"""The log of a run: CSV, TensorBoard where installed, PNG pictures, a progress bar or lines."""
 
 from __future__ import annotations
 
@@ -99,20 +99,19 @@ def _tensorboard(folder: Path, step: int) -> Any:
     except ImportError:
         return None
     purge = step + 1 if step else None
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=purge)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
 
 
 def _sheet(columns: Sequence[Sequence[torch.Tensor]]) -> NDArray[np.uint8]:
-    rows = []
-    for sample in list(zip(*columns, strict=True))[:_ROWS]:
-        rows.append(np.concatenate([_tile(picture) for picture in sample], axis=1))
+    samples = list(zip(*columns, strict=True))[:_ROWS]
+    rows = [np.concatenate([_tile(picture) for picture in row], axis=1) for row in samples]
     return np.concatenate(rows, axis=0)
 
 
 def _tile(picture: torch.Tensor) -> NDArray[np.uint8]:
-    """An (H, W) kernel scaled to its peak and enlarged, or a (C, H, W) image, with a dark margin."""
+    """Show an (H, W) kernel scaled to its peak and enlarged, or a (C, H, W) image."""
     values = picture.detach().float().cpu().numpy()
-    if values.ndim == 2:  # noqa: PLR2004 - a kernel
+    if values.ndim == 2:
         values = values / max(float(values.max()), 1e-12)
         factor = max(1, 128 // len(values))
         values = np.kron(values, np.ones((factor, factor)))[None]

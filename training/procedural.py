@@ -88,7 +88,7 @@ def _dead_leaves(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
         _leaf(draw, rng, (x, y), float(radius))
     leaves = _reduced(image, size).astype(np.float32)
     texture = _texture(size, rng)[:, :, None]
-    return np.clip(leaves + texture, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(leaves + texture, 0, 255), np.uint8)
 
 
 def _leaf(
@@ -110,13 +110,13 @@ def _texture(size: int, rng: np.random.Generator) -> NDArray[np.float32]:
     noise = gaussian_filter(noise, rng.uniform(0.4, 1.5))
     noise /= noise.std() + 1e-6
     patches = gaussian_filter(rng.standard_normal((size, size)), size / 16) > 0
-    return (rng.uniform(0, 12) * noise * patches).astype(np.float32)
+    return np.asarray(rng.uniform(0, 12) * noise * patches, np.float32)
 
 
 def _text(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     side = size * _OVERSAMPLING
     paper, ink = _colour(rng), _colour(rng)
-    while abs(sum(paper) - sum(ink)) < 150:  # noqa: PLR2004 - text that can be read
+    while abs(sum(paper) - sum(ink)) < 150:  # else nobody could read it
         paper, ink = _colour(rng), _colour(rng)
     image = Image.new("RGB", (side, side), paper)
     draw = ImageDraw.Draw(image)
@@ -140,9 +140,9 @@ def _stain(density: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np
     """Show a density as a fluorescence image: dark ground, one stain, one grey or coloured."""
     density = density / max(float(density.max()), 1e-12)
     ground = rng.uniform(2, 25)
-    stain = np.full(3, 1.0) if rng.random() < 0.5 else rng.uniform(0.1, 1, 3)  # noqa: PLR2004
+    stain = np.full(3, 1.0) if rng.random() < 0.5 else rng.uniform(0.1, 1, 3)
     values = ground + density[:, :, None] * (255 - ground) * stain / stain.max()
-    return np.clip(values, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(values, 0, 255), np.uint8)
 
 
 def _spots(size: int, rng: np.random.Generator) -> NDArray[np.uint8]:

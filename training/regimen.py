@@ -1,4 +1,4 @@
-"""The commands behind `napari-deblur train STAGE`: which stages run, in which order, for how long."""
+"""What `napari-deblur train STAGE` runs: which stages, in which order, for how long."""
 
 from __future__ import annotations
 
@@ -115,7 +115,8 @@ def _steps(stage: str, recipe: Recipe) -> list[Step]:
     if stage == "scales":
         return _scale_steps(recipe)
     if stage == "all":
-        classifier: Step = (recipe.stage.classifier.share, train_classifier, "classifier", "classifier")
+        name = "classifier"
+        classifier: Step = (recipe.stage.classifier.share, train_classifier, name, name)
         return [*_pair_steps(recipe, Scale()), classifier, *_scale_steps(recipe)]
     return [_pair_step(recipe, stage, Scale())]
 

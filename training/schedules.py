@@ -31,7 +31,7 @@ class Schedule:
     seen: int = 0
 
     def rate(self, recipe: StageRecipe, step: int, progress: float) -> float:
-        """Return the learning rate of a step, `progress` in [0, 1] being how much of the run is over."""
+        """Return the learning rate of a step; `progress` in [0, 1] the part that is over."""
         warm = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
         rate = recipe.learning_rate * warm
         if recipe.schedule == "plateau":

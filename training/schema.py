@@ -27,7 +27,7 @@ def limited(
     low: float | None = None,
     high: float | None = None,
 ) -> Any:
-    """Declare a dataclass field whose number (or every number of whose pair) lies in [low, high]."""
+    """Declare a dataclass field whose number, or each number of whose list, is in [low, high]."""
     return dataclasses.field(default=default, metadata={"low": low, "high": high})
 
 
@@ -67,9 +67,7 @@ def read_table(cls: type[T], table: Mapping[str, Any], where: str) -> T:
             values[name] = _read_value(hints[name], table[name], dotted, field.metadata)
         elif dataclasses.is_dataclass(hints[name]) and isinstance(hints[name], type):
             values[name] = read_table(hints[name], {}, dotted)
-        elif (
-            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        ):
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise RecipeError(f"key {dotted!r} is missing: the recipe must give it")
     return cls(**values)
 
@@ -83,7 +81,7 @@ def _read_value(hint: Any, value: Any, where: str, limits: Mapping[str, Any]) ->
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         _expect(isinstance(value, dict), where, value, "a table")
         return read_table(hint, value, where)
-    if origin in (types.UnionType,) and type(None) in get_args(hint):
+    if origin is types.UnionType and type(None) in get_args(hint):
         inner = next(part for part in get_args(hint) if part is not type(None))
         return None if value is None else _read_value(inner, value, where, limits)
     if origin is Literal:
@@ -107,7 +105,7 @@ def _read_tuple(hint: Any, value: Any, where: str, limits: Mapping[str, Any]) ->
     items = tuple(
         _read_value(part, item, where, limits) for part, item in zip(parts, value, strict=True)
     )
-    if len(items) == 2 and all(isinstance(item, (int, float)) for item in items):  # noqa: PLR2004
+    if len(items) == 2 and all(isinstance(item, (int, float)) for item in items):
         _expect(items[0] <= items[1], where, value, "[low, high] with low <= high")
     return items
 

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "launch"]
 
-_MIXING = {"colour": 0.0, "gamma": (1.0, 1.0), "gamma_share": 0.0}
-"""Keys of [data] that say how crops are used and not which images there are."""
-
 
 def launch(machine: MachineRecipe) -> Fabric:
     """Start Lightning Fabric as a recipe's [machine] says.
@@ -75,7 +72,8 @@ class Session:
 
     def sharp(self, data: DataRecipe) -> SharpData:
         """Return the images on the training device."""
-        key = dataclasses.replace(data, **_MIXING)
+        # How crops are used says nothing about which images there are.
+        key = dataclasses.replace(data, colour=0.0, gamma=(1.0, 1.0), gamma_share=0.0)
         if key not in self._data:
             self._data[key] = self._load(key)
         return self._data[key]
@@ -125,7 +123,7 @@ class Session:
     def fingerprint(self, stage: str, *extra: str) -> str:
         """Sha256 of what decides a stage's result: recipe, seed, data, what it starts from."""
         data = self.sharp(getattr(self.recipe.stage, stage).data)
-        parts = [self.recipe.fingerprint(stage), data.report.manifest, list(extra)]
+        parts: list[Any] = [self.recipe.fingerprint(stage), data.report.manifest, list(extra)]
         parts.append(self.fabric.world_size)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -21,22 +24,24 @@ from PIL import Image
 from napari_deblur.errors import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["SharpImage", "SourceReport", "read_sources"]
+__all__ = ["SharpImage", "SourceReport", "read_sources", "resize"]
 
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 _TIFF = frozenset({".tif", ".tiff"})
 _LARGEST_FILE = 512 * 2**20
+_PORTION = 64
 _GREY, _RGB = 2, 3
 
 
 @dataclass(frozen=True)
 class SharpImage:
-    """One decoded image: (H, W, 3) uint8, its name, the sha256 of its file."""
+    """One decoded image: (H, W, 3) uint8, where it is from, the sha256 of its file."""
 
+    source: str
     name: str
     sha256: str
     pixels: NDArray[np.uint8]
@@ -54,14 +59,19 @@ class SourceReport:
         if not self.skipped:
             return "no image was skipped"
         shown = "; ".join(f"{name}: {reason}" for name, reason in self.skipped[:5])
-        more = f"; and {len(self.skipped) - 5} more" if len(self.skipped) > 5 else ""  # noqa: PLR2004
+        more = f"; and {len(self.skipped) - 5} more" if len(self.skipped) > 5 else ""
         return f"{len(self.skipped)} skipped ({shown}{more})"
 
 
 def read_sources(
-    paths: Sequence[Path], largest_side: int, workers: int = 2
+    paths: Sequence[Path],
+    largest_side: int,
+    *,
+    budget: float = math.inf,
+    seed: int = 0,
+    workers: int = 2,
 ) -> tuple[list[SharpImage], SourceReport]:
-    """Decode every image under the given folders, zips and image files, in a fixed order.
+    """Decode every image under the given folders, zips and image files.
 
     Parameters
     ----------
@@ -69,8 +79,18 @@ def read_sources(
         Folders (searched to any depth), zip archives, or single images.
     largest_side
         Longer images are reduced to this many pixels.
+    budget
+        Bytes of decoded pixels at which to stop; the images are then a random choice.
+    seed
+        Of that choice.
     workers
         Threads that decode.
+
+    Returns
+    -------
+    list of SharpImage
+        In an order that depends on the names, the seed and nothing else.
+    SourceReport
 
     Raises
     ------
@@ -80,58 +100,82 @@ def read_sources(
     """
     images: list[SharpImage] = []
     report = SourceReport()
-    for path in paths:
-        members = _members(path, report)
-        with ThreadPoolExecutor(max(1, workers)) as pool:
-            found = list(pool.map(lambda item: _decode(*item, largest_side), members))
-        good = [image for image in found if isinstance(image, SharpImage)]
-        report.skipped += [bad for bad in found if isinstance(bad, tuple)]
-        images += good
-        digest = hashlib.sha256("".join(sorted(image.sha256 for image in good)).encode())
-        report.manifest.append(
-            {"name": path.name, "images": len(good), "sha256 of images": digest.hexdigest()}
-        )
+    with ExitStack() as open_archives, ThreadPoolExecutor(max(1, workers)) as pool:
+        entries = [e for path in paths for e in _entries(path, report, open_archives)]
+        order = np.random.default_rng(seed).permutation(len(entries)).tolist()
+        used = 0
+        # Portions, so that neither files nor pictures beyond the budget are ever in memory.
+        for start in range(0, len(order), _PORTION):
+            if used >= budget:
+                left = [(entries[i].name, "the store is full") for i in order[start:]]
+                report.skipped += left
+                break
+            portion = [entries[i] for i in order[start : start + _PORTION]]
+            found = list(pool.map(partial(_decode, largest_side=largest_side), portion))
+            report.skipped += [bad for bad in found if isinstance(bad, tuple)]
+            good = [image for image in found if isinstance(image, SharpImage)]
+            used += sum(image.pixels.size for image in good)
+            images += good
+    report.manifest += [_manifest(path, images) for path in paths]
     return images, report
 
 
-def _members(path: Path, report: SourceReport) -> Iterable[tuple[str, Any]]:
+def _manifest(path: Path, images: Sequence[SharpImage]) -> dict[str, Any]:
+    """What of a source is used: its name, how many images, a hash over all of their files."""
+    hashes = sorted(image.sha256 for image in images if image.source == str(path))
+    digest = hashlib.sha256("".join(hashes).encode()).hexdigest()
+    return {"name": path.name, "images": len(hashes), "sha256": digest}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An image that has been found and not been read yet."""
+
+    source: str
+    name: str
+    read: Callable[[], bytes]
+
+
+def _entries(path: Path, report: SourceReport, open_archives: ExitStack) -> list[_Entry]:
     if path.is_dir():
-        return list(_folder_members(path, report))
+        return list(_folder_entries(path, report))
     if not path.exists():
         raise FileError(f"data {str(path)!r} does not exist: give a folder, a zip or an image")
     if zipfile.is_zipfile(path):
-        return _zip_members(path, report)
+        try:
+            archive = open_archives.enter_context(zipfile.ZipFile(path))
+        except zipfile.BadZipFile as error:
+            raise FileError(
+                f"data {str(path)!r} is a damaged zip ({error}): fetch it again"
+            ) from error
+        return list(_zip_entries(path, archive, report))
     if path.suffix.lower() in _SUFFIXES:
-        return [(path.name, path)]
+        return [_Entry(str(path), path.name, path.read_bytes)]
     raise FileError(f"data {str(path)!r} is neither a folder, a zip nor an image: give one")
 
 
-def _folder_members(folder: Path, report: SourceReport) -> Iterator[tuple[str, Path]]:
+def _folder_entries(folder: Path, report: SourceReport) -> Iterator[_Entry]:
     root = folder.resolve()
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in _SUFFIXES or not path.is_file():
             continue
         name = f"{folder.name}/{path.relative_to(folder).as_posix()}"
         if path.resolve().is_relative_to(root):
-            yield name, path
+            yield _Entry(str(folder), name, path.read_bytes)
         else:
             report.skipped.append((name, "links out of its folder"))
 
 
-def _zip_members(path: Path, report: SourceReport) -> Iterator[tuple[str, bytes | str]]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for info in sorted(archive.infolist(), key=lambda info: info.filename):
-                if PurePosixPath(info.filename).suffix.lower() not in _SUFFIXES or info.is_dir():
-                    continue
-                name = f"{path.name}/{info.filename}"
-                reason = _refusal(info)
-                if reason:
-                    report.skipped.append((name, reason))
-                else:
-                    yield name, _read_member(archive, info)
-    except zipfile.BadZipFile as error:
-        raise FileError(f"data {str(path)!r} is a damaged zip ({error}): fetch it again") from error
+def _zip_entries(path: Path, archive: zipfile.ZipFile, report: SourceReport) -> Iterator[_Entry]:
+    for info in sorted(archive.infolist(), key=lambda info: info.filename):
+        if PurePosixPath(info.filename).suffix.lower() not in _SUFFIXES or info.is_dir():
+            continue
+        name = f"{path.name}/{info.filename}"
+        reason = _refusal(info)
+        if reason:
+            report.skipped.append((name, reason))
+        else:
+            yield _Entry(str(path), name, partial(archive.read, info))
 
 
 def _refusal(info: zipfile.ZipInfo) -> str:
@@ -143,30 +187,19 @@ def _refusal(info: zipfile.ZipInfo) -> str:
     return "encrypted" if info.flag_bits & 1 else ""
 
 
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | str:
+def _decode(entry: _Entry, largest_side: int) -> SharpImage | tuple[str, str]:
+    """Return the image, or its name and the reason why it cannot be used."""
     try:
-        return archive.read(info)
-    except (zipfile.BadZipFile, OSError, NotImplementedError, EOFError) as error:
-        return f"unreadable ({error})"
-    except Exception as error:  # zlib.error and lzma.LZMAError share no base
-        return f"unreadable ({error})"
-
-
-def _decode(name: str, source: Path | bytes | str, largest_side: int) -> Any:
-    """Return a SharpImage, or (name, reason) for one that cannot be used."""
-    if isinstance(source, str):
-        return name, source
-    try:
-        data = source if isinstance(source, bytes) else source.read_bytes()
-        pixels = _pixels(data, PurePosixPath(name).suffix.lower() in _TIFF)
-    except Exception as error:  # decoders raise anything on damaged files
-        return name, f"unreadable ({type(error).__name__}: {str(error)[:80]})"
+        data = entry.read()
+        pixels = _pixels(data, tiff=PurePosixPath(entry.name).suffix.lower() in _TIFF)
+    except Exception as error:  # noqa: BLE001 - decoders raise anything on damaged files
+        return entry.name, f"unreadable ({type(error).__name__}: {str(error)[:80]})"
     if max(pixels.shape[:2]) > largest_side:
         pixels = resize(pixels, largest_side / max(pixels.shape[:2]))
-    return SharpImage(name, hashlib.sha256(data).hexdigest(), pixels)
+    return SharpImage(entry.source, entry.name, hashlib.sha256(data).hexdigest(), pixels)
 
 
-def _pixels(data: bytes, tiff: bool) -> NDArray[np.uint8]:  # noqa: FBT001
+def _pixels(data: bytes, *, tiff: bool) -> NDArray[np.uint8]:
     if tiff:
         array = tifffile.imread(io.BytesIO(data))
     else:

@@ -1,4 +1,4 @@
-"""The stages of paper sections 3.3 and 3.4, each from its folder's newest checkpoint to its weights."""
+"""The stages of paper sections 3.3 and 3.4, each from its newest checkpoint to its weights."""
 
 from __future__ import annotations
 
@@ -229,9 +229,7 @@ def train_analysis(session: Session, scale: Scale, minutes: float | None) -> Out
     makers = _makers(session, "analysis", recipe, "luma", banks)
     task = AnalysisTask(network, recipe.flip_hold, recipe.flip_until)
     folder = scale.stage_folder("analysis")
-    return run_order(
-        session, StageOrder("analysis", task, recipe, *makers, folder, start), minutes
-    )
+    return run_order(session, StageOrder("analysis", task, recipe, *makers, folder, start), minutes)
 
 
 def train_synthesis(session: Session, scale: Scale, minutes: float | None) -> Outcome:
@@ -258,7 +256,7 @@ def train_synthesis(session: Session, scale: Scale, minutes: float | None) -> Ou
 
 
 def _view(channels: int) -> View:
-    return "rgb" if channels == 3 else "channel"  # noqa: PLR2004
+    return "rgb" if channels == 3 else "channel"
 
 
 def train_joint(session: Session, scale: Scale, minutes: float | None) -> Outcome:
@@ -284,7 +282,9 @@ def train_joint(session: Session, scale: Scale, minutes: float | None) -> Outcom
 
 def _needed(path: Path, stage: str) -> None:
     if not path.is_file():
-        raise InputError(f"{str(path)!r} is missing: train stage {stage!r} with the same --out first")
+        raise InputError(
+            f"{str(path)!r} is missing: train stage {stage!r} with the same --out first"
+        )
 
 
 def class_size(limits: tuple[int, int]) -> int:
@@ -312,9 +312,7 @@ def train_classifier(session: Session, minutes: float | None) -> Outcome:
         session.bank(kernels, size, sizes=sizes, held_out=True),
     )
     makers = _makers(session, "classifier", recipe, "luma", banks)
-    order = StageOrder(
-        "classifier", ClassifierTask(network), recipe, *makers, "classifier", start
-    )
+    order = StageOrder("classifier", ClassifierTask(network), recipe, *makers, "classifier", start)
     return run_order(session, order, minutes)
 
 
@@ -351,4 +349,3 @@ def _one_kernel(session: Session, path: str, size: int) -> KernelBank:
         [(kernel / kernel.max())[None].astype(np.float16)], session.fabric.device
     )
     return dataclasses.replace(bank, turned=False)
-

@@ -132,7 +132,10 @@ def load_sharp_data(
     FileError
         When a path does not exist or is damaged.
     """
-    photographs, report = read_sources(paths, recipe.largest_side, workers)
+    budget = recipe.store_gib * 2**30 / sum(scale**2 for scale in recipe.scales)
+    photographs, report = read_sources(
+        paths, recipe.largest_side, budget=budget, seed=seed, workers=workers
+    )
     photographs = _without_small(photographs, smallest, report)
     if recipe.photographs > 0 and not photographs:
         raise InputError(
@@ -140,7 +143,9 @@ def load_sharp_data(
             f"{smallest} pixels, or --set data.photographs=0; {report.sentence()}"
         )
     if validation_paths:
-        held, held_report = read_sources(validation_paths, recipe.largest_side, workers)
+        held, held_report = read_sources(
+            validation_paths, recipe.largest_side, seed=seed, workers=workers
+        )
         report.skipped += held_report.skipped
         known = {image.sha256 for image in held}
         photographs = [image for image in photographs if image.sha256 not in known]
@@ -150,7 +155,6 @@ def load_sharp_data(
         held = ranked[: min(recipe.held_out, len(ranked) // 2)]
         known = {image.sha256 for image in held}
         photographs = [image for image in photographs if image.sha256 not in known]
-    photographs = _within_memory(photographs, recipe, report, seed)
     kinds = [kind for kind in PROCEDURAL if getattr(recipe, kind) > 0]
     counts = (recipe.procedural_images, max(1, recipe.held_out // 4))
     drawn = [
@@ -171,19 +175,6 @@ def _without_small(
         for image in small
     ]
     return [image for image in images if min(image.pixels.shape[:2]) >= smallest]
-
-
-def _within_memory(
-    images: list[SharpImage], recipe: DataRecipe, report: SourceReport, seed: int
-) -> list[SharpImage]:
-    """Keep a random subset whose scales together stay under `store_gib`."""
-    factor = sum(scale**2 for scale in recipe.scales)
-    sizes = np.array([image.pixels.size * factor for image in images])
-    order = np.random.default_rng(seed).permutation(len(images))
-    kept = order[np.cumsum(sizes[order]) <= recipe.store_gib * 2**30] if len(images) else order
-    left_out = set(range(len(images))) - set(kept.tolist())
-    report.skipped += [(images[i].name, "data.store_gib is full") for i in sorted(left_out)]
-    return [images[i] for i in sorted(kept.tolist())]
 
 
 def _scaled(

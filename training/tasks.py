@@ -1,4 +1,4 @@
-"""What each stage trains: its module, its loss, its figures and its pictures (paper section 3.4)."""
+"""What each stage trains: module, loss, figures and pictures (paper section 3.4)."""
 
 from __future__ import annotations
 
