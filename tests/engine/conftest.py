@@ -19,7 +19,7 @@ def save_pair(folder, analysis, synthesis):
     torch.manual_seed(0)
     first, second = AnalysisNetwork(analysis), SynthesisNetwork(synthesis)
     with torch.no_grad():
-        second.unet.last.weight.normal_(std=0.02)
+        second.unet.last.weight.normal_(std=0.005)
     for module, kind in ((first, "analysis"), (second, "synthesis")):
         config = module.config
         save_weights(folder / f"{kind}.safetensors", module, kind, config, {"recipe": "test"})

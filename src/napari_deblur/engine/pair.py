@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 
 from napari_deblur.engine.devices import convolution_dtype
-from napari_deblur.errors import FileError, ModelError
+from napari_deblur.errors import WeightsError
 from napari_deblur.networks.analysis import AnalysisNetwork
 from napari_deblur.networks.synthesis import SynthesisNetwork
+from napari_deblur.weights.fetch import weights_path
+from napari_deblur.weights.files import open_network
+from napari_deblur.weights.registry import find_model, find_weights
 
-__all__ = ["PAIR_FILES", "Pair", "load_pair"]
+if TYPE_CHECKING:
+    from pathlib import Path
 
-PAIR_FILES = ("analysis.safetensors", "synthesis.safetensors")
-"""Names of the two files in a folder that is given as a model."""
+__all__ = ["Pair", "load_pair"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Pair:
 def load_pair(
     model: str | Path, device: torch.device, *, precision: torch.dtype | None = None
 ) -> Pair:
-    """Open a pair of networks; the two used last stay in memory.
+    """Open a pair of networks; the two pairs used last stay in memory.
 
     Parameters
     ----------
@@ -78,70 +79,32 @@ def load_pair(
     Raises
     ------
     ModelError
-        When no such model is known, or its two networks do not belong together.
+        When no such model is known.
     WeightsError
-        When a file is missing, damaged, or cannot be fetched.
+        When a file is missing, damaged, cannot be fetched, or is not for this pair.
     """
-    files = _find_files(model)
-    stamps = tuple((path, path.stat().st_mtime_ns, expected) for path, expected in files)
-    return _open_pair(str(model), stamps, device, precision or convolution_dtype(device))
-
-
-def _find_files(model: str | Path) -> tuple[tuple[Path, str | None], ...]:
-    """Paths of the two files, and their expected hashes where the registry knows them."""
-    folder = Path(model)
-    if isinstance(model, Path) or folder.is_dir():
-        paths = [folder / name for name in PAIR_FILES]
-        for path in paths:
-            if not path.is_file():
-                raise ModelError(
-                    f"model {str(model)!r} has no {path.name}: give the name of a model, or a "
-                    f"folder that holds {' and '.join(PAIR_FILES)}"
-                )
-        return tuple((path, None) for path in paths)
-    from napari_deblur.weights.fetch import weights_path
-    from napari_deblur.weights.registry import find_model, find_weights
-
     entry = find_model(model)
-    weights = [find_weights(name) for name in (entry.analysis, entry.synthesis)]
-    return tuple((weights_path(each), each.sha256) for each in weights)
+    weights = (find_weights(entry.analysis), find_weights(entry.synthesis))
+    files = tuple((weights_path(each), each.sha256) for each in weights)
+    return _open_pair(entry.name, files, device, precision or convolution_dtype(device))
 
 
 @lru_cache(maxsize=2)
 def _open_pair(
     name: str,
-    files: tuple[tuple[Path, int, str | None], ...],
+    files: tuple[tuple[Path, str], ...],
     device: torch.device,
     precision: torch.dtype,
 ) -> Pair:
-    from napari_deblur.weights.files import open_network
-
-    networks = [open_network(path, sha256=expected) for path, _, expected in files]
-    analysis, synthesis = networks
+    analysis, synthesis = (open_network(path, sha256=expected) for path, expected in files)
     if not isinstance(analysis, AnalysisNetwork) or not isinstance(synthesis, SynthesisNetwork):
-        kinds = " and ".join(type(network).__name__ for network in networks)
-        raise ModelError(
+        kinds = f"{type(analysis).__name__} and {type(synthesis).__name__}"
+        raise WeightsError(
             f"model {name!r} holds {kinds}: an AnalysisNetwork and a SynthesisNetwork are needed, "
-            "in this order"
+            "in this order; give another model"
         )
-    sizes = analysis.config.kernel_size, synthesis.config.kernel_size
-    if sizes[0] != sizes[1]:
-        raise ModelError(
-            f"model {name!r} estimates kernels of {sizes[0]} pixels and deblurs with {sizes[1]}: "
-            "give two networks of the same kernel size"
-        )
-    for network in networks:
+    for network in (analysis, synthesis):
         network.requires_grad_(requires_grad=False)
-        network.to(device=device, memory_format=torch.channels_last)
-    hashes = dict(
-        zip(("analysis", "synthesis"), (_sha256(path) for path, _, _ in files), strict=True)
-    )
+        network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    hashes = {"analysis": files[0][1], "synthesis": files[1][1]}
     return Pair(name, analysis, synthesis, device, precision, hashes)
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as data:
-            return hashlib.file_digest(data, "sha256").hexdigest()
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror}; check the file") from error
