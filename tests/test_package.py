@@ -51,9 +51,10 @@ def test_import_loads_no_heavy_package(tmp_path: Path) -> None:
 
 
 def test_import_takes_less_than_300_ms(tmp_path: Path) -> None:
+    """Of the processor's time, which a busy machine does not stretch as it does the clock's."""
     code = (
-        "import time; start = time.perf_counter(); import napari_deblur; napari_deblur.__version__;"
-        "print(time.perf_counter() - start)"
+        "import time; start = time.process_time(); import napari_deblur; napari_deblur.__version__;"
+        "print(time.process_time() - start)"
     )
     assert min(float(python(code, tmp_path)) for _ in range(3)) < 0.3
 
