@@ -25,14 +25,14 @@ class Progress:
 
     Attributes
     ----------
-    stage : {"load", "kernel", "deblur"}
-        What is being done: loading the networks, estimating the kernel, deblurring.
+    stage : {"load", "kernel", "refine", "deblur"}
+        What is being done: loading the networks, estimating the kernel, refining it, deblurring.
     done, total : int
         Finished tiles of this stage, and how many there are.  When the device's memory did not
         suffice, the stage starts again at 0 with more, smaller tiles.
     """
 
-    stage: Literal["load", "kernel", "deblur"]
+    stage: Literal["load", "kernel", "refine", "deblur"]
     done: int
     total: int
 

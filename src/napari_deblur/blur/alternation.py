@@ -1,0 +1,158 @@
+"""Blind deconvolution by turns: an image of strong edges for the kernel, a kernel for the edges.
+
+One scale of the coarse-to-fine scheme of Cho and Lee (SIGGRAPH Asia 2009), Xu, Zheng and Jia (CVPR
+2013) and Pan et al. (CVPR 2014).  Several images may share one kernel: their normal equations are
+added up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from napari_deblur.blur.deconvolution import hyper_laplacian
+from napari_deblur.blur.edges import differences, sparse_edges, strongest_gradients
+from napari_deblur.blur.forward import convolve
+from napari_deblur.blur.kernel_step import (
+    NormalEquations,
+    clean_kernel,
+    normal_equations,
+    solve_kernel,
+)
+
+__all__ = ["Schedule", "alternate", "resize_kernel", "straight_start", "unexplained"]
+
+_PRECISE = 4000.0  # data weight of a deconvolution that leaves little unexplained if it can help it
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What changes from round to round, found on photographs blurred with known kernels.
+
+    Attributes
+    ----------
+    rounds : int
+        Rounds on each scale.
+    sparsity : float
+        Penalty on edges in the very first round of the coarsest scale (see `sparse_edges`).
+    decay : float
+        By what it is divided from one scale to the next.
+    smallest_sparsity : float
+        Where it stops falling.
+    shares : (float, float)
+        Share of the gradients that the kernel is solved from, in a scale's first and last round.
+    ridge : float
+        See `solve_kernel`.
+    """
+
+    rounds: int = 5
+    sparsity: float = 4e-3
+    decay: float = 1.6
+    smallest_sparsity: float = 1e-4
+    shares: tuple[float, float] = (0.1, 0.2)
+    ridge: float = 1.0
+
+    def sparsity_at(self, scale: int, turn: int) -> float:
+        """Penalty on edges at a scale (0 is the coarsest) in one of its rounds."""
+        elapsed = scale + turn / self.rounds
+        return max(self.sparsity / self.decay**elapsed, self.smallest_sparsity)
+
+    def share_at(self, turn: int) -> float:
+        """Share of the gradients that count in a round."""
+        first, last = self.shares
+        return first + (last - first) * turn / max(1, self.rounds - 1)
+
+
+def alternate(
+    images: Sequence[Tensor], kernel: NDArray[np.float32], scale: int, schedule: Schedule
+) -> NDArray[np.float32]:
+    """Improve a kernel on one scale.
+
+    Parameters
+    ----------
+    images : sequence of Tensor, each of shape (1, 1, H, W)
+        Blurry luma in [0, 1] at this scale; all blurred with the same kernel.
+    kernel : ndarray, shape (m, m)
+        Where to start.
+    scale : int
+        Number of the scale, 0 for the coarsest.
+    schedule : Schedule
+        How often, and how strictly.
+
+    Returns
+    -------
+    ndarray, shape (m, m), float32
+        Non-negative, sum 1, its centroid in the middle pixel.
+    """
+    size = kernel.shape[-1]
+    targets = [differences(image) for image in images]
+    for turn in range(schedule.rounds):
+        batch = torch.from_numpy(kernel)[None].to(images[0])
+        sparsity, share = schedule.sparsity_at(scale, turn), schedule.share_at(turn)
+        equations = [
+            normal_equations(
+                strongest_gradients(sparse_edges(image, batch, sparsity), share), target, size
+            )
+            for image, target in zip(images, targets, strict=True)
+        ]
+        total = NormalEquations(
+            sum((each.matrix for each in equations[1:]), equations[0].matrix),
+            sum((each.target for each in equations[1:]), equations[0].target),
+        )
+        solved = solve_kernel(total, schedule.ridge * len(images))
+        kernel = clean_kernel(solved[0].cpu().numpy())
+    return kernel
+
+
+@torch.no_grad()
+def unexplained(images: Sequence[Tensor], kernel: NDArray[np.float32]) -> float:
+    """Mean squared difference between blurry images and their deconvolutions, blurred again.
+
+    The margin that the scene outside the image reaches is left out.  Of two sharp kernels the
+    better one explains more; it is no measure for kernels near the one that changes nothing,
+    which explain everything.
+    """
+    batch = torch.from_numpy(kernel)[None].to(images[0])
+    total, count = 0.0, 0
+    for image in images:
+        sharp = hyper_laplacian(image, batch, _PRECISE)
+        rest = (convolve(sharp, batch, boundary="replicate") - image).square()
+        margin = min(kernel.shape[-1] // 2, *(side // 4 for side in image.shape[-2:]))
+        inner = rest[..., margin : rest.shape[-2] - margin, margin : rest.shape[-1] - margin]
+        total, count = total + float(inner.sum()), count + inner.numel()
+    return total / count
+
+
+def straight_start(size: int) -> NDArray[np.float32]:
+    """Return two neighbouring pixels: the least blur that is one, for a start from nothing."""
+    kernel = np.zeros((size, size), np.float32)
+    kernel[size // 2, size // 2 : size // 2 + 2] = 0.5
+    return kernel
+
+
+def resize_kernel(kernel: NDArray[np.float32], factor: float, size: int) -> NDArray[np.float32]:
+    """Scale a kernel by `factor` and cut it, or pad it with zeros, to (size, size).
+
+    Returns
+    -------
+    ndarray, shape (size, size), float32
+        Non-negative, sum 1.
+    """
+    side = max(1, round(kernel.shape[-1] * factor))
+    side += 1 - side % 2
+    scaled = functional.interpolate(
+        torch.from_numpy(np.ascontiguousarray(kernel))[None, None],
+        size=(side, side),
+        mode="bicubic",
+        antialias=True,
+    )[0, 0].clamp_min(0)
+    before = (size - side) // 2
+    after = size - side - before
+    fitted = functional.pad(scaled, (before, after, before, after))
+    return (fitted / fitted.sum()).numpy()
