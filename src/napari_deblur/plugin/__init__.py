@@ -10,14 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_deblur.plugin.deblur_task import deblur_layer
     from napari_deblur.plugin.deblur_dock import deblur_widget
-    from napari_deblur.plugin.estimate_task import estimate_kernel_of_layer
+    from napari_deblur.plugin.deblur_task import deblur_layer
     from napari_deblur.plugin.estimate_dock import estimate_widget
-    from napari_deblur.plugin.map_task import map_kernels_of_layer
+    from napari_deblur.plugin.estimate_task import estimate_kernel_of_layer
     from napari_deblur.plugin.map_dock import map_widget
-    from napari_deblur.plugin.shake_task import shake_layer
+    from napari_deblur.plugin.map_task import map_kernels_of_layer
     from napari_deblur.plugin.shake_dock import shake_widget
+    from napari_deblur.plugin.shake_task import shake_layer
 
 __all__ = [
     "deblur_layer",

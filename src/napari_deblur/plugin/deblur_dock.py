@@ -35,6 +35,7 @@ class DeblurWidget(TaskWidget):
     __call__ = staticmethod(deblur_layer)
 
     def __init__(self, napari_viewer: Any = None) -> None:
+        super().__init__(napari_viewer)
         self._engine = EngineFields()
         self._kernel = ComboBox(
             name="kernel",
@@ -65,8 +66,7 @@ class DeblurWidget(TaskWidget):
             tooltip="Standard deviation of the noise in the image's own units; 0 measures it. "
             "Larger values give smoother results.",
         )
-        super().__init__(
-            napari_viewer,
+        self._build(
             [self._kernel, *self._engine.first, self._truth, self._preview],
             [self._noise, *self._engine.more],
         )

@@ -19,7 +19,7 @@ from napari_deblur.errors import KernelError
 from napari_deblur.plugin.estimate_task import kernel_name
 from napari_deblur.plugin.kernel_layers import KernelSource, kernel_layer
 from napari_deblur.plugin.metadata import KEY, derived_attributes
-from napari_deblur.plugin.provenance import Record, describe
+from napari_deblur.plugin.provenance import LAYER, Record, describe
 from napari_deblur.plugin.regions import Region
 from napari_deblur.plugin.slices import Index, LayerView, PlaneSource, view_layer
 from napari_deblur.plugin.tasks import Event, Opened, Task, Written, finish, follow, where
@@ -50,7 +50,7 @@ class DeblurRequest:
     def parameters(self) -> dict[str, Any]:
         """Return what a script would pass, layers by their names."""
         return {
-            "kernel": self.kernel if isinstance(self.kernel, str) else _kernel_text(self.kernel),
+            "kernel": _kernel_text(self.kernel),
             "model": self.model,
             "noise": self.noise,
             "device": self.device,
@@ -265,17 +265,13 @@ def _kernel_of(
         key: about[key] for key in ("source", "model", "sha256", "device", "seconds", "version")
     }
     record = Record(kind="kernel", parameters=parameters, **known).as_dict()
-    return kernel_layer(
-        request.layer, view, found, name=kernel_name(request.layer), about=record
-    )
+    return kernel_layer(request.layer, view, found, name=kernel_name(request.layer), about=record)
 
 
 _OWN = ("kernel", "noise")  # parameters of deblurring that estimation does not have
 
 
-def _record(
-    request: DeblurRequest, view: LayerView, result: Any, began: float
-) -> dict[str, Any]:
+def _record(request: DeblurRequest, view: LayerView, result: Any, began: float) -> dict[str, Any]:
     return Record(
         kind="deblurred",
         source=describe(request.layer, view),
@@ -287,8 +283,9 @@ def _record(
     ).as_dict()
 
 
-def _kernel_text(kernel: Image | NDArray[Any]) -> str | list[list[float]]:
+def _kernel_text(kernel: Kernel) -> Any:
+    if isinstance(kernel, str):
+        return kernel
     if isinstance(kernel, np.ndarray):
-        values: list[list[float]] = np.asarray(kernel, dtype=float).tolist()
-        return values
-    return str(kernel.name)
+        return np.asarray(kernel, dtype=float).tolist()
+    return {LAYER: str(kernel.name)}

@@ -15,20 +15,24 @@ from napari.types import LayerDataTuple
 from napari_deblur.errors import DeblurError
 from napari_deblur.plugin import clipboard
 from napari_deblur.plugin.engine_fields import EngineFields
-from napari_deblur.plugin.fields import channel_choices, image_choices, image_field, mark
+from napari_deblur.plugin.fields import (
+    channel_choices,
+    image_choices,
+    image_field,
+    level_choices,
+    mark,
+)
 from napari_deblur.plugin.preferences import apply_environment, read_preferences
 from napari_deblur.plugin.provenance import command_line, python_code, record_of
 from napari_deblur.plugin.regions import SMALLEST_SIDE, visible_region, whole_region
 from napari_deblur.plugin.run import Listener, Runner, State, activity, time_left
 from napari_deblur.plugin.slices import Index, LayerView, view_layer
-from napari_deblur.plugin.tasks import Event, Opened, Step, Task, Written
+from napari_deblur.plugin.tasks import Event, Opened, Step, Task
 from napari_deblur.plugin.weights_task import fetch_task
 
 __all__ = ["TaskWidget"]
 
-_NO_IMAGE = (
-    "There is no image layer: open a file, or take one from File > Open Sample > Deblur."
-)
+_NO_IMAGE = "There is no image layer: open a file, or take one from File > Open Sample > Deblur."
 
 
 class TaskWidget(Container[Widget]):
@@ -38,10 +42,8 @@ class TaskWidget(Container[Widget]):
     ----------
     viewer : Viewer or ViewerModel, optional
         The viewer; the current one by default.
-    fields : sequence of Widget
-        The subclass's fields.  The image's field comes before them.
-    more : sequence of Widget
-        Fields that are seldom needed, shown on demand.
+
+    A subclass makes its fields after this constructor and then calls `_build`.
     """
 
     title: ClassVar[str]
@@ -49,18 +51,18 @@ class TaskWidget(Container[Widget]):
     updated_in_place: ClassVar[frozenset[str]] = frozenset()
     """Kinds of results (see `provenance`) of which a source has only one layer."""
 
-    def __init__(self, viewer: Any, fields: Sequence[Widget], more: Sequence[Widget]) -> None:
+    def __init__(self, viewer: Any) -> None:
+        super().__init__(labels=True)
         self._viewer = viewer if viewer is not None else napari.current_viewer()
         self._opened: Layer | None = None
         self._result: Layer | None = None
         self._after_fetch: Callable[[], None] = lambda: None
         apply_environment(read_preferences())
         self._image = image_field(self._image_choices)
-        self._more = CheckBox(value=False, text="More options", label="")
         self._level = ComboBox(
             name="level",
             label="level",
-            choices=self._level_choices,
+            choices=lambda _: level_choices(self.layer),
             visible=False,
             tooltip="Which level of the multiscale layer to work on.",
         )
@@ -71,30 +73,14 @@ class TaskWidget(Container[Widget]):
             visible=False,
             tooltip="The axis of which all entries were taken in one exposure and share a kernel.",
         )
-        self._extra = [*more, self._channels]
-        for widget in self._extra:
-            widget.visible = False
+        self._more = CheckBox(value=False, text="More options", label="")
         self._run = PushButton(text=self.run_text, name="run")
         self._cancel = PushButton(text="Cancel", name="cancel", enabled=False)
         self._bar = ProgressBar(value=0, min=0, max=1000, visible=False, label="")
         self._status = Label(value="", label="")
         self._copy_command = PushButton(text="Copy command line", enabled=False)
         self._copy_python = PushButton(text="Copy Python", enabled=False)
-        super().__init__(
-            widgets=[
-                self._image,
-                self._level,
-                *fields,
-                self._more,
-                *self._extra,
-                _row(self._run, self._cancel),
-                self._bar,
-                self._status,
-                _row(self._copy_command, self._copy_python),
-            ],
-            labels=True,
-        )
-        self._tooltips = {widget: widget.tooltip for widget in [self._image, *fields, *more]}
+        self._extra: list[Widget] = [self._channels]
         self._runner = Runner(
             Listener(
                 on_event=self._on_event,
@@ -104,6 +90,34 @@ class TaskWidget(Container[Widget]):
                 on_state=self._on_state,
             )
         )
+
+    def _build(self, fields: Sequence[Widget], more: Sequence[Widget]) -> None:
+        """Put the fields in order and let them talk to each other.
+
+        Parameters
+        ----------
+        fields : sequence of Widget
+            The subclass's fields.  The image's field comes before them.
+        more : sequence of Widget
+            Fields that are seldom needed, shown on demand.
+        """
+        self._extra = [*more, self._channels]
+        for widget in self._extra:
+            widget.visible = False
+        self.extend(
+            [
+                self._image,
+                self._level,
+                *fields,
+                self._more,
+                *self._extra,
+                _row(self._run, self._cancel),
+                self._bar,
+                self._status,
+                _row(self._copy_command, self._copy_python),
+            ]
+        )
+        self._tooltips = {widget: widget.tooltip for widget in [self._image, *fields, *more]}
         self._status.native.setWordWrap(True)
         self._connect(fields)
         self.reset_choices()
@@ -116,6 +130,7 @@ class TaskWidget(Container[Widget]):
 
     def _problems(self, view: LayerView) -> Iterator[tuple[Widget, str]]:
         """Fields whose values cannot be used, and why and what to do."""
+        del view
         yield from ()
 
     def _follow_image(self, view: LayerView | None) -> None:
@@ -232,13 +247,7 @@ class TaskWidget(Container[Widget]):
     def _image_choices(self, _: Any) -> list[tuple[str, Any]]:
         return image_choices(self.layers())
 
-    def _level_choices(self, _: Any) -> list[tuple[str, Any]]:
-        from napari_deblur.plugin.engine_fields import EngineFields
-from napari_deblur.plugin.fields import level_choices
-
-        return level_choices(self.layer)
-
-    def _on_more(self, shown: bool) -> None:  # noqa: FBT001 - magicgui sends it so
+    def _on_more(self, shown: bool) -> None:
         for widget in self._extra:
             widget.visible = shown and self._is_apt(widget)
 
@@ -287,11 +296,9 @@ from napari_deblur.plugin.fields import level_choices
             return
         height, width = view.size
         if min(height, width) < SMALLEST_SIDE:
-            yield (
-                self._image,
-                f"{layer.name!r} has {height} x {width} pixels: at least {SMALLEST_SIDE} x "
-                f"{SMALLEST_SIDE} are needed; choose a larger image.",
-            )
+            least = f"at least {SMALLEST_SIDE} x {SMALLEST_SIDE} are needed"
+            size = f"{layer.name!r} has {height} x {width} pixels"
+            yield self._image, f"{size}: {least}; choose a larger image."
         yield from self._problems(view)
 
     def _on_state(self) -> None:
@@ -318,7 +325,7 @@ from napari_deblur.plugin.fields import level_choices
         if isinstance(event, Step):
             self._bar.value = round(1000 * event.done)
             left = time_left(self._runner.seconds_left)
-            self._say(event.message + (f" – {left}" if left else ""))
+            self._say(event.message + (f"; {left}" if left else ""))
         elif isinstance(event, Opened):
             self._opened = self._add(event.layer)
         elif self._opened is not None and self._opened in self.layers():

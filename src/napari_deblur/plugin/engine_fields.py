@@ -58,8 +58,9 @@ class EngineFields:
 
     def show_apt_fields(self, *_: Any) -> None:
         """Show the folder, or the button that fetches weights, only where it is needed."""
-        self.folder.visible = self.model.value == FOLDER
-        missing = () if self.folder.visible else missing_weights(str(self.model.value))
+        own = self.model.value == FOLDER
+        self.folder.visible = own
+        missing = () if own else missing_weights(str(self.model.value))
         self.fetch.visible = bool(missing)
         if missing:
             size = sum(entry.size for entry, _ in missing) / 1e6
@@ -71,21 +72,14 @@ class EngineFields:
             folder = Path(self.folder.value)
             absent = [name for name in _FILES if not (folder / name).is_file()]
             if absent:
-                yield (
-                    self.folder,
-                    f"{folder} has no {' and no '.join(absent)}: choose a folder that holds a "
-                    "model, or take a model by its name.",
-                )
+                names = " and no ".join(absent)
+                yield self.folder, f"{folder} has no {names}: choose a folder that holds a model."
         elif self.model.value is None:
             yield self.model, "There is no model: choose one."
         else:
             yield from self._missing_weights()
         if 0 < self.tile.value < _SMALLEST_TILE:
-            yield (
-                self.tile,
-                f"Tiles of {self.tile.value} pixels are too small: give {_SMALLEST_TILE} or more, "
-                "or 0 to have the size chosen.",
-            )
+            yield self.tile, f"Give tiles of {_SMALLEST_TILE} pixels or more, or 0 for a choice."
 
     def _missing_weights(self) -> Iterator[tuple[Widget, str]]:
         try:

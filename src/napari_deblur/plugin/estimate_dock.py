@@ -44,6 +44,7 @@ class EstimateWidget(TaskWidget):
     __call__ = staticmethod(estimate_kernel_of_layer)
 
     def __init__(self, napari_viewer: Any = None) -> None:
+        super().__init__(napari_viewer)
         self._engine = EngineFields()
         self._where = ComboBox(
             name="where",
@@ -59,8 +60,7 @@ class EstimateWidget(TaskWidget):
             visible=False,
             tooltip="For stacks. Planes that share one blur give a better kernel together.",
         )
-        super().__init__(
-            napari_viewer,
+        self._build(
             [self._where, self._planes, *self._engine.first],
             list(self._engine.more),
         )
@@ -100,7 +100,7 @@ class EstimateWidget(TaskWidget):
 
     def _problems(self, view: LayerView) -> Iterator[tuple[Widget, str]]:
         layer, value = self.layer, self._where.value
-        # Shapes are few and quick to look at; labels and the view are looked at when Run is pressed.
+        # Shapes are looked at in no time; labels and the view when Run is pressed.
         if isinstance(value, Shapes) and layer is not None:
             try:
                 region_of(value, layer, view)

@@ -15,7 +15,7 @@ from napari.types import LayerDataTuple
 from numpy.typing import NDArray
 
 from napari_deblur.plugin.kernel_layers import kernel_layer
-from napari_deblur.plugin.provenance import Record, describe
+from napari_deblur.plugin.provenance import LAYER, Record, describe
 from napari_deblur.plugin.regions import Region, region_of
 from napari_deblur.plugin.slices import Index, LayerView, PlaneSource, view_layer
 from napari_deblur.plugin.tasks import Task, finish, follow, where
@@ -47,7 +47,7 @@ class EstimateRequest:
             # A mask is too long to be written down; its bounds are.
             kept: Any = [[part.start, part.stop] for part in region.window]
         else:
-            kept = None if region is None else str(region.name)
+            kept = None if region is None else {LAYER: str(region.name)}
         return {
             "region": kept,
             "planes": self.planes,
@@ -165,6 +165,4 @@ def _estimate(request: EstimateRequest, view: LayerView, region: Region | None) 
         seconds=time.perf_counter() - began,
     ).as_dict()
     found = kernels if request.planes == "each" else result.kernel
-    return [
-        kernel_layer(request.layer, view, found, name=kernel_name(request.layer), about=about)
-    ]
+    return [kernel_layer(request.layer, view, found, name=kernel_name(request.layer), about=about)]

@@ -58,10 +58,11 @@ def image_field(choices: Callable[[Any], Choices], label: str = "image") -> Comb
 
 def model_choices(_: Any = None) -> Choices:
     """Names of the known models, the default one first, and a folder of one's own."""
-    from napari_deblur.weights.registry import find_model, models
+    from napari_deblur.weights.registry import registry
 
-    default = find_model("default").name
-    names = sorted(models(), key=lambda name: (name != default, name))
+    known = registry()
+    default = known.default
+    names = sorted(known.models, key=lambda name: (name != default, name))
     return [(name + (" (default)" if name == default else ""), name) for name in names] + [
         ("from a folder …", FOLDER)
     ]
@@ -151,5 +152,6 @@ def _labelled(layer: Image) -> int | None:
 
 def mark(widget: Widget, problem: str, tooltip: str) -> None:
     """Colour a field and let its tooltip say what is wrong, or take both back."""
-    widget.native.setStyleSheet(f".{type(widget.native).__name__} {{ {_WRONG} }}" if problem else "")
+    kind = type(widget.native).__name__
+    widget.native.setStyleSheet(f".{kind} {{ {_WRONG} }}" if problem else "")
     widget.tooltip = problem or tooltip

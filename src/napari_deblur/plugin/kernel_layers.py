@@ -74,13 +74,13 @@ class KernelSource:
     """
 
     def __init__(self, kernel: Image | NDArray[Any], view: LayerView) -> None:
-        if not isinstance(kernel, np.ndarray):
+        if not isinstance(kernel, np.ndarray):  # a layer may be behind a proxy
             held = _view_kernels(kernel, view)
             if held.count > 1 and held.stack_shape != view.stack_shape:
                 raise KernelError(
-                    f"{kernel.name!r} holds {_shape_text(held.stack_shape)} kernels where the image "
-                    f"has {_shape_text(view.stack_shape)} planes: choose a layer with one kernel or "
-                    "with one for each plane"
+                    f"{kernel.name!r} holds {_shape_text(held.stack_shape)} kernels where the "
+                    f"image has {_shape_text(view.stack_shape)} planes: choose a layer with one "
+                    "kernel or with one for each plane"
                 )
             self._held: LayerView | None = held
             self._array: NDArray[Any] | None = None

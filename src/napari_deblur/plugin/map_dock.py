@@ -30,6 +30,7 @@ class MapWidget(TaskWidget):
     __call__ = staticmethod(map_kernels_of_layer)
 
     def __init__(self, napari_viewer: Any = None) -> None:
+        super().__init__(napari_viewer)
         self._engine = EngineFields()
         self._rows, self._columns = (
             SpinBox(
@@ -42,8 +43,7 @@ class MapWidget(TaskWidget):
             )
             for name in ("rows", "columns")
         )
-        super().__init__(
-            napari_viewer,
+        self._build(
             [self._rows, self._columns, *self._engine.first],
             list(self._engine.more),
         )

@@ -197,8 +197,6 @@ def _map(request: MapRequest, view: LayerView, cells: list[list[tuple[slice, sli
         device=str(result.device),
         seconds=time.perf_counter() - began,
     ).as_dict()
-    attributes = mosaic_attributes(
-        request.layer, view, name=map_name(request.layer), pixel=pixel
-    )
+    attributes = mosaic_attributes(request.layer, view, name=map_name(request.layer), pixel=pixel)
     attributes["metadata"] = {KEY: about | {"kernels": kernels}}
     return [(spread(view, drawn), attributes, "image")]

@@ -13,12 +13,19 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image
-from napari.utils.transforms import Affine
+from napari.utils.transforms import CompositeAffine
 from numpy.typing import NDArray
 
 from napari_deblur.plugin.slices import LayerView
 
-__all__ = ["KEY", "KERNEL_COLORMAP", "derived_attributes", "kernel_attributes", "mosaic_attributes", "spread"]
+__all__ = [
+    "KERNEL_COLORMAP",
+    "KEY",
+    "derived_attributes",
+    "kernel_attributes",
+    "mosaic_attributes",
+    "spread",
+]
 
 KEY = "napari-deblur"
 """Key in a layer's metadata under which this plugin keeps what it knows."""
@@ -102,7 +109,7 @@ def kernel_attributes(
     name : str
         Name of the kernel layer.
     """
-    rows, columns = view.spatial
+    columns = view.spatial[1]
     side = kernels.shape[-1] if kernels.ndim == 2 else kernels.shape[columns]
     offset = np.zeros(view.ndim)
     offset[columns] = view.size[1] + max(4, side // 4)
@@ -120,9 +127,7 @@ def kernel_attributes(
     }
 
 
-def mosaic_attributes(
-    layer: Image, view: LayerView, *, name: str, pixel: float
-) -> dict[str, Any]:
+def mosaic_attributes(layer: Image, view: LayerView, *, name: str, pixel: float) -> dict[str, Any]:
     """Keyword arguments of a 2-D mosaic of kernels that lies upon the image.
 
     Parameters
@@ -183,7 +188,7 @@ def _geometry(
 ) -> dict[str, Any]:
     """Scale, translate, rotate, shear, affine, units and axis labels for some of the axes."""
     scale = np.asarray(layer.scale, dtype=float) * view.factors
-    whole = Affine(
+    whole = CompositeAffine(
         scale=scale,
         translate=np.asarray(layer.translate, dtype=float),
         rotate=np.asarray(layer.rotate, dtype=float),

@@ -20,7 +20,10 @@ from napari.layers import Image
 from napari_deblur.plugin.metadata import KEY
 from napari_deblur.plugin.slices import LayerView
 
-__all__ = ["Record", "command_line", "describe", "python_code", "record_of"]
+__all__ = ["LAYER", "Record", "command_line", "describe", "python_code", "record_of"]
+
+LAYER = "layer"
+"""Key under which a parameter that is a layer gives its name."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,8 @@ def command_line(about: Mapping[str, Any]) -> str:
         words.append(f"--tile={parameters['tile']}")
     if about["kind"] == "deblurred" and parameters.get("noise") is not None:
         words.append(f"--noise={parameters['noise']}")
-    if about["kind"] == "deblurred" and parameters.get("kernel"):
-        words.append(f"--kernel={parameters['kernel']}.tif")
+    if about["kind"] == "deblurred" and isinstance(parameters["kernel"], dict):
+        words.append(f"--kernel={parameters['kernel'][LAYER]}.tif")
     if about["kind"] == "kernel map":
         words.append("--grid={}x{}".format(*parameters["grid"]))
     return shlex.join(words)
@@ -127,8 +130,8 @@ def python_code(about: Mapping[str, Any]) -> str:
     arguments = [f"viewer.layers[{about['source']['name']!r}]"]
     for key, value in about["parameters"].items():
         text = repr(value)
-        if key in ("kernel", "region") and isinstance(value, str) and value:
-            text = f"viewer.layers[{value!r}]"
+        if isinstance(value, dict):
+            text = f"viewer.layers[{value[LAYER]!r}]"
         arguments.append(f"{key}={text}")
     inner = "".join(f"\n    {argument}," for argument in arguments)
     return (

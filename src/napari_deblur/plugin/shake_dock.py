@@ -28,6 +28,7 @@ class ShakeWidget(TaskWidget):
     __call__ = staticmethod(shake_layer)
 
     def __init__(self, napari_viewer: Any = None) -> None:
+        super().__init__(napari_viewer)
         self._size = SpinBox(
             name="size",
             label="size (px)",
@@ -62,9 +63,7 @@ class ShakeWidget(TaskWidget):
             value=1,
             tooltip="Factor by which the image is brightened before it is clipped; 1 for none.",
         )
-        super().__init__(
-            napari_viewer, [self._size, self._seed, self._noise, self._saturation], []
-        )
+        self._build([self._size, self._seed, self._noise, self._saturation], [])
 
     def _task(self) -> Task:
         assert self.layer is not None

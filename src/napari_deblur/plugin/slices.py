@@ -156,7 +156,9 @@ class LayerView:
         rows, columns = self.spatial
         if rows < columns:
             return plane
-        low, high = (sum(a < axis for a in (*self.spatial, *self._channels)) for axis in (columns, rows))
+        low, high = (
+            sum(a < axis for a in (*self.spatial, *self._channels)) for axis in (columns, rows)
+        )
         return np.swapaxes(plane, low, high)
 
     @property

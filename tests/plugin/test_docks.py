@@ -1,0 +1,211 @@
+"""Each widget, docked with the real manifest, runs with the real worker on each kind of layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.layers import Image
+
+from napari_deblur.plugin.metadata import KEY
+from napari_deblur.plugin.run import State
+
+pytestmark = pytest.mark.gui
+
+
+def test_deblur_gives_a_layer_like_the_source(dock, finished, any_layer):
+    viewer, widget = dock("Deblur")
+    viewer.add_layer(any_layer)
+    finished(widget)
+    result = viewer.layers[f"{any_layer.name} deblurred"]
+    source = any_layer.data[0] if any_layer.multiscale else any_layer.data
+    assert result.data.shape == tuple(source.shape)
+    assert result.data.dtype == source.dtype
+    assert result.rgb == any_layer.rgb
+    np.testing.assert_allclose(result.extent.world, any_layer.extent.world)
+    assert np.ptp(result.data) > 0
+    assert "Done" in widget.status
+    assert f"kernel of {any_layer.name}" in viewer.layers
+
+
+def test_estimate_adds_a_kernel_layer_and_updates_it_in_place(dock, finished, any_layer):
+    viewer, widget = dock("Estimate blur kernel")
+    viewer.add_layer(any_layer)
+    finished(widget)
+    about = viewer.layers[f"kernel of {any_layer.name}"].metadata[KEY]
+    assert 1 <= about["support"] <= about["size"] == 15
+    assert widget._run.text == "Update kernel"
+    before = list(viewer.layers)
+    finished(widget)
+    assert list(viewer.layers) == before
+
+
+def test_kernel_map_lies_upon_the_image(dock, finished, any_layer):
+    viewer, widget = dock("Kernel map")
+    viewer.add_layer(any_layer)
+    widget._rows.value, widget._columns.value = 2, 3
+    finished(widget)
+    mosaic = viewer.layers[f"kernel map of {any_layer.name}"]
+    assert mosaic.metadata[KEY]["kernels"].shape == (2, 3, 15, 15)
+    shown = [list(layer.extent.world[:, -2:].T) for layer in (mosaic, any_layer)]
+    if any_layer.name not in ("yxt", "singletons"):
+        np.testing.assert_allclose(shown[0], shown[1], atol=0.1 * np.ptp(shown[1]))
+
+
+def test_shake_gives_the_truth_along(dock, finished, any_layer):
+    viewer, widget = dock("Simulate camera shake")
+    viewer.add_layer(any_layer)
+    widget._size.value = 9
+    finished(widget)
+    shaken = viewer.layers[f"{any_layer.name} shaken"]
+    assert viewer.layers[f"true kernel of {any_layer.name} shaken"].metadata[KEY]["size"] == 9
+    source = any_layer.data[0] if any_layer.multiscale else any_layer.data
+    assert np.ptp(np.asarray(shaken.data, float) - np.asarray(source, float)) > 0
+
+
+@pytest.mark.parametrize("planes", ["pooled", "shown"])
+def test_a_stack_can_share_one_kernel(dock, finished, make_layer, planes):
+    viewer, widget = dock("Estimate blur kernel")
+    viewer.add_layer(make_layer("tyx"))
+    widget._planes.value = planes
+    finished(widget)
+    kernel = viewer.layers["kernel of tyx"]
+    assert kernel.data.shape == (15, 15)
+    np.testing.assert_allclose(kernel.scale, (0.2, 0.2))
+
+
+def test_deblur_takes_a_kernel_layer_for_each_plane(dock, finished, make_layer):
+    viewer, widget = dock("Deblur")
+    layer = viewer.add_layer(make_layer("tyx"))
+    kernels = np.zeros((3, 5, 5), np.float32)
+    kernels[:, 2, 2] = 1
+    viewer.add_image(kernels, name="drawn")
+    widget._image.value = layer
+    widget._kernel.value = viewer.layers["drawn"]
+    finished(widget)
+    assert "kernel of tyx" not in viewer.layers
+    about = viewer.layers["tyx deblurred"].metadata[KEY]
+    assert about["parameters"]["kernel"] == {"layer": "drawn"}
+
+
+@pytest.mark.parametrize("mark", ["rectangle", "labels", "view"])
+def test_kernel_from_a_part_of_the_image(dock, finished, make_layer, mark):
+    viewer, widget = dock("Estimate blur kernel")
+    viewer.add_layer(make_layer("yx float"))
+    if mark == "rectangle":
+        marks = viewer.add_shapes([[4, 4], [4, 40], [36, 40], [36, 4]], shape_type="rectangle")
+    elif mark == "labels":
+        painted = np.zeros((48, 48), int)
+        painted[8:40, 8:40] = np.triu(np.ones((32, 32), int))
+        marks = viewer.add_labels(painted)
+    widget._where.value = "current view" if mark == "view" else marks
+    finished(widget)
+    region = viewer.layers["kernel of yx float"].metadata[KEY]["parameters"]["region"]
+    expected = {"rectangle": {"layer": "Shapes"}, "labels": {"layer": "painted"}}
+    assert region == expected.get(mark, region)
+
+
+def test_preview_deblurs_the_view_in_its_place(dock, finished, make_layer):
+    viewer, widget = dock("Deblur")
+    layer = viewer.add_layer(make_layer("tyx"))
+    viewer.dims.set_point(0, 12.0)  # the second frame
+    layer.corner_pixels = np.array([[0, 10, 12], [0, 33, 39]])
+    widget._preview.value = True
+    finished(widget)
+    preview = viewer.layers["tyx deblurred (preview)"]
+    assert preview.data.shape == (1, 24, 28)
+    np.testing.assert_allclose(preview.translate, [12, 1 + 10 * 0.2, -1 + 12 * 0.2])
+    finished(widget)
+    assert sum("preview" in each.name for each in viewer.layers) == 1
+
+
+def test_level_of_a_multiscale_layer_can_be_chosen(dock, finished, make_layer):
+    viewer, widget = dock("Deblur")
+    viewer.add_layer(make_layer("multiscale"))
+    widget._level.value = 1
+    finished(widget)
+    result = viewer.layers["multiscale deblurred"]
+    assert result.data.shape == (32, 36)
+    np.testing.assert_allclose(result.scale, (1, 1))
+    assert result.metadata[KEY]["source"]["level"] == 1
+
+
+def test_with_a_truth_layer_quality_is_shown(dock, finished, make_layer):
+    viewer, widget = dock("Simulate camera shake")
+    viewer.add_layer(make_layer("yx uint8"))
+    widget._size.value = 5
+    finished(widget)
+    _, deblur = dock("Deblur", viewer)
+    deblur._image.value = viewer.layers["yx uint8 shaken"]
+    assert deblur._truth.value is not None, "the truth is suggested"
+    finished(deblur)
+    quality = viewer.layers["yx uint8 shaken deblurred"].metadata[KEY]["quality"]
+    assert "PSNR" in deblur.status
+    assert np.isfinite(quality["psnr_before"])
+
+
+def test_a_result_can_be_copied_as_command_and_code(dock, finished, make_layer, qapp):
+    viewer, widget = dock("Deblur")
+    viewer.add_layer(make_layer("yx uint8"))
+    assert not widget._copy_command.enabled
+    finished(widget)
+    widget._copy_command.native.click()
+    assert qapp.clipboard().text().startswith("napari-deblur deblur 'yx uint8.tif' -o")
+    widget._copy_python.native.click()
+    code = qapp.clipboard().text()
+    before = viewer.layers["yx uint8 deblurred"].data
+    exec(code, {"viewer": viewer})  # noqa: S102
+    again = [layer for layer in viewer.layers if layer.name.startswith("yx uint8 deblurred")]
+    assert len(again) == 2
+    np.testing.assert_array_equal(again[1].data, before)
+
+
+def test_wrong_values_disable_run_and_say_why(dock, make_layer):
+    viewer, widget = dock("Deblur")
+    assert not widget._run.enabled
+    assert "Open Sample" in widget._run.tooltip
+    viewer.add_layer(make_layer("yx uint8"))
+    assert widget._run.enabled, widget._run.tooltip
+    widget._engine.tile.value = 10
+    assert not widget._run.enabled
+    assert "64" in widget._engine.tile.tooltip
+    assert "border" in widget._engine.tile.native.styleSheet()
+    widget._engine.tile.value = 0
+    assert widget._run.enabled
+    assert "border" not in widget._engine.tile.native.styleSheet()
+    widget._engine.folder.value = "/nowhere"
+    assert not widget._run.enabled
+    assert "analysis.safetensors" in widget._run.tooltip
+
+
+def test_too_small_an_image_is_refused_before_the_run(dock):
+    viewer, widget = dock("Estimate blur kernel")
+    viewer.add_image(np.zeros((12, 40)), name="strip")
+    assert not widget._run.enabled
+    assert "16 x 16" in widget._run.tooltip
+
+
+def test_a_kernel_stack_of_another_length_is_refused(dock, make_layer):
+    viewer, widget = dock("Deblur")
+    layer = viewer.add_layer(make_layer("tyx"))
+    viewer.add_image(np.ones((2, 5, 5)), name="two")
+    widget._image.value = layer
+    widget._kernel.value = viewer.layers["two"]
+    assert not widget._run.enabled
+    assert "one for each plane" in widget._run.tooltip
+
+
+def test_an_error_of_the_engine_is_said_and_leaves_nothing(dock, qtbot):
+    viewer, widget = dock("Deblur")
+    viewer.add_image(np.full((2, 32, 32), np.nan), name="holes", contrast_limits=(0, 1))
+    widget._run.native.click()
+    qtbot.waitUntil(lambda: widget.state is State.IDLE, timeout=30_000)
+    assert "finite" in widget.status
+    assert [layer.name for layer in viewer.layers] == ["holes"]
+
+
+def test_kernel_layers_are_not_offered_as_images(dock, finished, make_layer):
+    viewer, widget = dock("Estimate blur kernel")
+    viewer.add_layer(make_layer("yx uint8"))
+    finished(widget)
+    offered = [layer.name for layer in widget._image.choices if isinstance(layer, Image)]
+    assert offered == ["yx uint8"]
