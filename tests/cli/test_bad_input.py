@@ -112,7 +112,7 @@ def test_bad_kernels(
 ) -> None:
     kernel, expected = BAD_KERNELS[case]
     tifffile.imwrite(tmp_path / "image.tif", GOOD)
-    tifffile.imwrite(tmp_path / "kernel.tif", kernel)
+    tifffile.imwrite(tmp_path / "kernel.tif", kernel, photometric="minisblack")
     before = contents(tmp_path)
     outcome = command(
         "deblur", tmp_path / "image.tif", "-o", tmp_path / "out" / "image.tif",

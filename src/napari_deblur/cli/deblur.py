@@ -67,12 +67,15 @@ def deblur(
         )
     keep = images if kernel is None else [*images, kernel]
     jobs = plan_jobs(images, output, keep=keep, overwrite=overwrite, save_kernel=save_kernel)
+    from napari_deblur.blur.kernel import check_kernel
     from napari_deblur.cli.work import Settings
     from napari_deblur.files.kernels import read_kernel
 
     settings = Settings(model, device, tile)
-    given = None if kernel is None else read_kernel(kernel)
-    settings.check(given)
+    pair = settings.open()
+    given = None
+    if kernel is not None:
+        given = check_kernel(read_kernel(kernel), largest=pair.kernel_size)
     task = _Task(settings, given, save_kernel, one_kernel, overwrite)
     with progress_bar() as report:
         if len(jobs) == 1:

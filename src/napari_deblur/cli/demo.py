@@ -46,7 +46,7 @@ def demo(
     from napari_deblur.cli.work import Settings
 
     settings = Settings(model, device, None)
-    settings.check()
+    settings.open()
     clock = skimage.data.clock()  # type: ignore[no-untyped-call]
     astronaut = skimage.data.astronaut()  # type: ignore[no-untyped-call]
     with progress_bar() as report:

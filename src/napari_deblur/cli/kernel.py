@@ -41,7 +41,7 @@ def kernel(
     from napari_deblur.files.kernels import write_kernel
 
     settings = Settings(model, device, tile)
-    settings.check()
+    settings.open()
     with progress_bar() as report:
         found = estimate_pooled(Stack.of(read_image(image)), settings, report, image.name)
     make_folder(output)

@@ -18,6 +18,7 @@ from napari_deblur.engine.run import NothingToEstimateWarning, deblur_steps, ker
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_deblur.engine.pair import Pair
     from napari_deblur.files.images import ImageFile
 
 __all__ = ["Settings", "Stack", "deblur_stack", "estimate_pooled"]
@@ -31,21 +32,18 @@ class Settings:
     device: str
     tile: int | None
 
-    def check(self, kernel: NDArray[np.float32] | None = None) -> None:
+    def open(self) -> Pair:
         """Open the model on the device, so that wrong options are found before any file is.
 
         Raises
         ------
-        ModelError, DeviceError, WeightsError, KernelError
-            If one cannot be used, or `kernel` is larger than the model's.
+        InputError, ModelError, DeviceError, WeightsError
+            If one cannot be used.
         """
-        from napari_deblur.blur.kernel import check_kernel
         from napari_deblur.engine.devices import pick_device
         from napari_deblur.engine.pair import load_pair
 
-        pair = load_pair(self.model, pick_device(self.device))
-        if kernel is not None:
-            check_kernel(kernel, largest=pair.kernel_size)
+        return load_pair(self.model, pick_device(self.device))
 
 
 @dataclass(frozen=True)

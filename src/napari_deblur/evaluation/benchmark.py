@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_deblur.blur.kernel import check_kernel
 from napari_deblur.errors import InputError
 from napari_deblur.evaluation import metrics
 from napari_deblur.evaluation.alignment import align
 from napari_deblur.evaluation.pictures import read_picture
+from napari_deblur.files.kernels import read_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -164,10 +166,8 @@ def evaluate(
 def _evaluate_case(
     case: Case, method: Method, protocol: Protocol, *, known_kernel: bool, error_ratio: bool
 ) -> Row:
-    from napari_deblur.files.kernels import read_kernel
-
     blurry, sharp = read_picture(case.blurry), read_picture(case.sharp)
-    truth = None if case.kernel is None else read_kernel(case.kernel)
+    truth = None if case.kernel is None else check_kernel(read_kernel(case.kernel))
     start = time.perf_counter()
     kernel = None
     if method.needs_kernel:
