@@ -188,12 +188,15 @@ def _cross_spectra(first: Tensor, second: Tensor, cut: _Blocks) -> Tensor:
     return total
 
 
-def _to_lags(spectra: Tensor, batch: int, cut: _Blocks) -> Tensor:
-    """Inverse transform of ``(B * frequencies, K)`` to lag maps ``(B, K, 2R + 1, 2R + 1)``."""
-    planes = spectra.view(batch, cut.frequencies, -1).mT.contiguous()
-    planes = planes.view(batch, -1, cut.span, cut.half)
-    maps: Tensor = torch.fft.irfft2(planes, s=(cut.span, cut.span))
-    return maps[..., : cut.lags, : cut.lags].contiguous()
+def _to_lags(spectra: Tensor, pairs: Tensor, batch: int, cut: _Blocks) -> Tensor:
+    """Inverse transform of columns of ``(B * frequencies, K)``: ``(B, pairs, 2R + 1, 2R + 1)``."""
+    parts = []
+    for chosen in torch.split(pairs, max(1, _CHUNK_VALUES // spectra.shape[0])):
+        planes = spectra[:, chosen].view(batch, cut.frequencies, -1).mT.contiguous()
+        planes = planes.view(batch, -1, cut.span, cut.half)
+        maps: Tensor = torch.fft.irfft2(planes, s=(cut.span, cut.span))
+        parts.append(maps[..., : cut.lags, : cut.lags].contiguous())
+    return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
 
 def _from_lags(maps: Tensor, cut: _Blocks) -> Tensor:
@@ -234,7 +237,7 @@ class _PairCorrelation(torch.autograd.Function):
         channels = stack.shape[1]
         row, column = torch.triu_indices(channels, channels, device=stack.device)
         spectra = _cross_spectra(stack, stack, cut).flatten(1)
-        return _to_lags(spectra[:, row * channels + column], stack.shape[0], cut)
+        return _to_lags(spectra, row * channels + column, stack.shape[0], cut)
 
     @staticmethod
     @once_differentiable
@@ -259,7 +262,8 @@ class _StackCorrelation(torch.autograd.Function):
         ctx.save_for_backward(first, second)
         ctx.cut = cut
         spectra = _cross_spectra(first, second, cut).flatten(1)
-        return _to_lags(spectra, first.shape[0], cut)
+        pairs = torch.arange(spectra.shape[1], device=spectra.device)
+        return _to_lags(spectra, pairs, first.shape[0], cut)
 
     @staticmethod
     @once_differentiable
