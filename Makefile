@@ -56,7 +56,7 @@ docs: $(VENV)/.dev ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.dev ## Measure speed and memory
-	$(BIN)/python -m benchmarks
+	for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 screenshots: $(VENV)/.dev $(VENV)/.screen ## Make the pictures of the documentation anew
 	$(ON_SCREEN) $(BIN)/python docs/screenshots.py
