@@ -124,7 +124,7 @@ def _manifest(path: Path, images: Sequence[SharpImage]) -> dict[str, Any]:
     """What of a source is used: its name, how many images, a hash over all of their files."""
     hashes = sorted(image.sha256 for image in images if image.source == str(path))
     digest = hashlib.sha256("".join(hashes).encode()).hexdigest()
-    return {"name": path.name, "images": len(hashes), "sha256": digest}
+    return {"name": path.name, "images": len(hashes), "sha256 of images": digest}
 
 
 @dataclass(frozen=True)
