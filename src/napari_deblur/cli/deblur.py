@@ -11,9 +11,16 @@ import typer
 from napari_deblur.cli.codes import FAILED
 from napari_deblur.cli.messages import note, say
 from napari_deblur.cli.options import Device, Model, Overwrite, SaveKernel, Tile
-from napari_deblur.cli.outputs import Job, check_new, kernel_path, make_folder, plan_jobs
+from napari_deblur.cli.outputs import (
+    Job,
+    check_format,
+    check_new,
+    kernel_path,
+    make_folder,
+    plan_jobs,
+)
 from napari_deblur.cli.progress import Report, progress_bar
-from napari_deblur.errors import FileError, InputError, OutOfMemoryError
+from napari_deblur.errors import DeblurError, InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,6 +107,7 @@ class _Task:
         from napari_deblur.files.images import read_image, write_image
 
         image = read_image(job.source)
+        check_format(job.target, image)
         stack = Stack.of(image)
         kernel = self.kernel
         if self.one_kernel and len(stack.slices) > 1:
@@ -129,7 +137,7 @@ def _run_batch(task: _Task, jobs: list[Job], report: Report) -> None:
     for job in jobs:
         try:
             task.run(job, report)
-        except (FileError, InputError, OutOfMemoryError) as error:
+        except DeblurError as error:
             note(f"skipped '{job.source}': {error}")
             failed.append(str(job.source))
     say(f"{len(jobs) - len(failed)} of {len(jobs)} images deblurred")

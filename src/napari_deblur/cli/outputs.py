@@ -6,10 +6,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_deblur.errors import InputError, OutputError
 
-__all__ = ["Job", "check_new", "kernel_path", "make_folder", "plan_jobs"]
+if TYPE_CHECKING:
+    from napari_deblur.files.images import ImageFile
+
+__all__ = ["Job", "check_format", "check_new", "kernel_path", "make_folder", "plan_jobs"]
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,26 @@ def check_new(target: Path, sources: Sequence[Path], *, overwrite: bool) -> None
         raise OutputError(f"'{target}' is a folder; give the name of a file in it")
     if target.exists() and not overwrite:
         raise OutputError(f"'{target}' exists; give another name, or --overwrite to replace it")
-    folder = next(parent for parent in target.absolute().parents if parent.exists())
+    folder = _nearest(target)
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(
             f"'{target}' cannot be written: '{folder}' is not a folder that you may "
             "write to; give another one"
         )
+
+
+def check_format(target: Path, image: ImageFile) -> None:
+    """Check that a file can hold an image like this one, before it is computed.
+
+    Raises
+    ------
+    OutputError
+        If its format cannot, or it cannot be written.
+    """
+    from napari_deblur.files.images import check_image_output
+
+    # The folder of the result is made only when there is a result.
+    check_image_output(_nearest(target) / target.name, image.array.shape, image.array.dtype)
 
 
 def make_folder(target: Path) -> None:
@@ -97,6 +115,11 @@ def make_folder(target: Path) -> None:
         raise OutputError(
             f"'{target.parent}' cannot be created ({error.strerror}); give another folder"
         ) from error
+
+
+def _nearest(target: Path) -> Path:
+    """Return the innermost folder of a path that exists (or the file that is in its way)."""
+    return next(parent for parent in target.absolute().parents if parent.exists())
 
 
 def _targets(sources: Sequence[Path], out: Path) -> list[Path]:

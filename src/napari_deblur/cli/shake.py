@@ -9,7 +9,7 @@ import typer
 
 from napari_deblur.cli.messages import say
 from napari_deblur.cli.options import InputImage, Overwrite, SaveKernel, number, whole_number
-from napari_deblur.cli.outputs import kernel_path, make_folder, plan_jobs
+from napari_deblur.cli.outputs import check_format, kernel_path, make_folder, plan_jobs
 
 __all__ = ["shake"]
 
@@ -58,6 +58,7 @@ def shake(
     from napari_deblur.files.kernels import write_kernel
 
     source = read_image(image)
+    check_format(job.target, source)
     stack = Stack.of(source)
     out = np.empty_like(stack.array)
     kernel = None
