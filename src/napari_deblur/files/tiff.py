@@ -89,8 +89,11 @@ class _Complaints(logging.Handler):
 
 
 def _check_complete(path: Path, complaints: _Complaints) -> None:
-    """Refuse a file whose chain of pages breaks off: tifffile returns the pages before."""
-    lost = ("page offset", "TiffPages", "reshape", "invalid or corrupted")
+    """Refuse a file whose pages break off or whose description (tag 270) lies beyond its end.
+
+    Of such a file tifffile returns what is left, and only logs that there was more.
+    """
+    lost = ("page offset", "TiffPages", "reshape", "invalid or corrupted", "TiffTag 270 ")
     for message in complaints.messages:
         if any(word in message for word in lost):
             raise FileError(
@@ -103,6 +106,7 @@ def _read_metadata(
     tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, page: tifffile.TiffPage
 ) -> TiffMetadata:
     first = tiff.pages.first
+    resolution = _resolution(first)
     shaped: Mapping[str, Any] = {}
     imagej: Mapping[str, Any] = {}
     description = ""
@@ -119,8 +123,8 @@ def _read_metadata(
         description=description,
         shaped={k: v for k, v in shaped.items() if k not in ("shape", "axes", "truncated")},
         imagej={key: imagej[key] for key in _IMAGEJ_ITEMS if key in imagej},
-        resolution=_resolution(first),
-        resolution_unit=int(first.tags.valueof(296, 2)),
+        resolution=resolution,
+        resolution_unit=1 if resolution is None else int(first.tags.valueof(296, 2)),
         compression=int(page.compression),
         predictor=int(page.predictor) != 1,
         tile=_tile(page),
@@ -264,7 +268,7 @@ def _samples(
 def _lossless(compression: int) -> str:
     """Name of the same compression where it keeps the values and is at hand, else of deflate."""
     name = _LOSSLESS.get(compression, "zlib")
-    needs_codecs = name in ("lzw", "zstd") and find_spec("imagecodecs") is None
+    needs_codecs = name != "zlib" and find_spec("imagecodecs") is None
     return "zlib" if needs_codecs else name
 
 
