@@ -13,7 +13,7 @@ import pytest
 from napari_deblur.networks import config
 
 LAYERS = "blur|networks|weights|engine|evaluation|files|training|cli"
-PAGES = ["method.md", "api.md", "install.md", "intensities.md"]
+PAGES = ["method.md", "api.md", "install.md", "intensities.md", "scripting.md"]
 
 
 def resolve(dotted: str) -> object:
