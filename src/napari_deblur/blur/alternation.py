@@ -7,6 +7,8 @@ added up.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,16 +21,16 @@ from torch.nn import functional
 from napari_deblur.blur.deconvolution import hyper_laplacian
 from napari_deblur.blur.edges import differences, sparse_edges, strongest_gradients
 from napari_deblur.blur.forward import convolve
-from napari_deblur.blur.kernel_step import (
-    NormalEquations,
-    clean_kernel,
-    normal_equations,
-    solve_kernel,
-)
+from napari_deblur.blur.kernel_step import clean_kernel, normal_equations, solve_kernel
+from napari_deblur.blur.noise import estimate_noise
 
-__all__ = ["Schedule", "alternate", "resize_kernel", "straight_start", "unexplained"]
+__all__ = ["Schedule", "alternate", "energy", "resize_kernel", "straight_start"]
 
-_PRECISE = 4000.0  # data weight of a deconvolution that leaves little unexplained if it can help it
+# Data weight times the noise variance that suits the gradients of photographs, and the noise and
+# the gradients below which there is nothing to tell.
+_DATA = 0.2
+_SMALLEST_NOISE = 0.005
+_SMALLEST_EDGE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,13 @@ class Schedule:
     decay: float = 1.6
     smallest_sparsity: float = 1e-4
     shares: tuple[float, float] = (0.1, 0.2)
-    ridge: float = 1.0
+    ridge: float = 1e-2
 
     def sparsity_at(self, scale: int, turn: int) -> float:
         """Penalty on edges at a scale (0 is the coarsest) in one of its rounds."""
         elapsed = scale + turn / self.rounds
-        return max(self.sparsity / self.decay**elapsed, self.smallest_sparsity)
+        falling: float = self.sparsity / self.decay**elapsed
+        return max(falling, self.smallest_sparsity)
 
     def share_at(self, turn: int) -> float:
         """Share of the gradients that count in a round."""
@@ -101,31 +104,40 @@ def alternate(
             )
             for image, target in zip(images, targets, strict=True)
         ]
-        total = NormalEquations(
-            sum((each.matrix for each in equations[1:]), equations[0].matrix),
-            sum((each.target for each in equations[1:]), equations[0].target),
-        )
-        solved = solve_kernel(total, schedule.ridge * len(images))
+        solved = solve_kernel(functools.reduce(operator.add, equations), schedule.ridge)
         kernel = clean_kernel(solved[0].cpu().numpy())
     return kernel
 
 
 @torch.no_grad()
-def unexplained(images: Sequence[Tensor], kernel: NDArray[np.float32]) -> float:
-    """Mean squared difference between blurry images and their deconvolutions, blurred again.
+def energy(images: Sequence[Tensor], kernel: NDArray[np.float32]) -> float:
+    """Cost of the best explanation of blurry images with a kernel: the lower, the likelier.
 
-    The margin that the scene outside the image reaches is left out.  Of two sharp kernels the
-    better one explains more; it is no measure for kernels near the one that changes nothing,
-    which explain everything.
+    Deconvolves with a hyper-Laplacian prior and adds up, per pixel, what the deconvolution blurred
+    again leaves unexplained, over twice the noise's variance, and the square roots of its
+    gradients, which count the edges that a wrong kernel invents.  The margin that the scene
+    outside the image reaches is left out.  It is no measure for kernels near the one that changes
+    nothing, which explain everything.
+
+    Parameters
+    ----------
+    images : sequence of Tensor, each of shape (1, 1, H, W)
+        Blurry luma in [0, 1]; all blurred with the same kernel.
+    kernel : ndarray, shape (m, m)
+        The kernel in question.
     """
     batch = torch.from_numpy(kernel)[None].to(images[0])
     total, count = 0.0, 0
     for image in images:
-        sharp = hyper_laplacian(image, batch, _PRECISE)
-        rest = (convolve(sharp, batch, boundary="replicate") - image).square()
-        margin = min(kernel.shape[-1] // 2, *(side // 4 for side in image.shape[-2:]))
-        inner = rest[..., margin : rest.shape[-2] - margin, margin : rest.shape[-1] - margin]
-        total, count = total + float(inner.sum()), count + inner.numel()
+        weight = float(_DATA / estimate_noise(image).clamp_min(_SMALLEST_NOISE).square())
+        sharp = hyper_laplacian(image, batch, weight)
+        rest = convolve(sharp, batch, boundary="replicate") - image
+        margin = min(kernel.shape[-1] // 2, *(side // 6 for side in image.shape[-2:]))
+        rows, columns = (slice(margin, side - margin) for side in image.shape[-2:])
+        edges = differences(sharp[..., rows, columns]).abs().clamp_min(_SMALLEST_EDGE).sqrt()
+        rest = rest[..., rows, columns]
+        total += float(weight / 2 * rest.square().sum() + edges.sum())
+        count += rest.numel()
     return total / count
 
 

@@ -1,10 +1,11 @@
-"""The kernel that turns a latent image into the blurry one: least squares, then cleaning.
+"""The kernel that explains a blurry image, given what the sharp image is believed to be.
 
-Cho and Lee, "Fast motion deblurring", SIGGRAPH Asia 2009, section 4.2, with the kernel confined to
-its support while it is solved for, rather than cropped afterwards.  The normal equations need the
-latent gradients' auto-correlation and their cross-correlation with the blurry image's, at lags
-within the kernel: statistics of the same kind as the analysis network's, and like those they may
-be added up over images that share one kernel.
+One half of alternating blind deconvolution: regularised least squares between gradients (Cho and
+Lee, "Fast motion deblurring", SIGGRAPH Asia 2009), here with the kernel's support and sign as part
+of the problem instead of an afterthought.  The normal equations of a kernel (m, m) need only the
+auto-correlation of the sharp gradients at lags below m and their cross-correlation with the blurry
+gradients at lags up to m // 2: statistics of the same kind as the analysis network's, which may be
+added up over images that share one kernel.  All further work is on arrays of about 2 m x 2 m.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
+from napari_deblur.blur.kernel import check_side, delta_kernel
 from napari_deblur.blur.spectra import fast_length
+from napari_deblur.errors import InputError
 
 __all__ = ["NormalEquations", "clean_kernel", "normal_equations", "solve_kernel"]
 
-_ROUNDS: Final = 25
+_ITERATIONS: Final = 60
 _NEIGHBOURS: Final = np.ones((3, 3), bool)
 
 
@@ -33,36 +36,53 @@ class NormalEquations:
 
     Attributes
     ----------
-    matrix : Tensor, shape (B, 2 m - 1, 2 m - 1)
-        Auto-correlation of the latent gradients at lags within m - 1.
-    target : Tensor, shape (B, m, m)
-        Cross-correlation of the latent with the blurry gradients at lags within m // 2.
+    auto : Tensor, shape (B, 2 m - 1, 2 m - 1)
+        Auto-correlation of the sharp gradients at lags within m - 1.
+    cross : Tensor, shape (B, m, m)
+        Cross-correlation of the sharp with the blurry gradients at lags within m // 2.
     """
 
-    matrix: Tensor
-    target: Tensor
+    auto: Tensor
+    cross: Tensor
+
+    def __add__(self, other: NormalEquations) -> NormalEquations:
+        """Equations of one kernel for both."""
+        return NormalEquations(self.auto + other.auto, self.cross + other.cross)
 
 
 @torch.no_grad()
-def normal_equations(latent: Tensor, blurry: Tensor, size: int) -> NormalEquations:
-    """Correlate gradients at short lags.
+def normal_equations(sharp: Tensor, blurry: Tensor, size: int) -> NormalEquations:
+    """Correlate gradients at short lags; outside the image they count as zero.
 
     Parameters
     ----------
-    latent, blurry : Tensor, shape (B, 2, H, W)
-        Gradients of the latent image (see `napari_deblur.blur.edges.strongest_gradients`) and of
-        the blurry one.
+    sharp, blurry : Tensor, shape (B, 2, H, W)
+        Gradients of the sharp image (see `napari_deblur.blur.edges.strongest_gradients`) and of
+        the blurry one (see `napari_deblur.blur.edges.differences`).
     size : int
         Side m of the kernel in pixels, odd.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ.
+    KernelError
+        If `size` is not odd.
     """
-    shape = [fast_length(side + size) for side in latent.shape[-2:]]
-    with torch.autocast(latent.device.type, enabled=False):
-        spectrum = torch.fft.rfft2(latent, s=shape)
+    check_side(size)
+    if sharp.ndim != 4 or sharp.shape != blurry.shape:
+        raise InputError(
+            f"sharp is {tuple(sharp.shape)} and blurry {tuple(blurry.shape)}: both must be the "
+            "same (B, 2, H, W); take the gradients of images of one size"
+        )
+    grid = [fast_length(length + size) for length in sharp.shape[-2:]]
+    with torch.autocast(sharp.device.type, enabled=False):
+        spectrum = torch.fft.rfft2(sharp, s=grid)
         power = (spectrum.real.square() + spectrum.imag.square()).sum(dim=1)
-        cross = (spectrum.conj() * torch.fft.rfft2(blurry, s=shape)).sum(dim=1)
-        matrix = _lags(torch.fft.irfft2(power, s=shape), size - 1)
-        target = _lags(torch.fft.irfft2(cross, s=shape), size // 2)
-    return NormalEquations(matrix, target)
+        product = (spectrum.conj() * torch.fft.rfft2(blurry, s=grid)).sum(dim=1)
+        auto = _lags(torch.fft.irfft2(power, s=grid), size - 1)
+        cross = _lags(torch.fft.irfft2(product, s=grid), size // 2)
+    return NormalEquations(auto, cross)
 
 
 def _lags(correlation: Tensor, radius: int) -> Tensor:
@@ -72,79 +92,107 @@ def _lags(correlation: Tensor, radius: int) -> Tensor:
 
 
 @torch.no_grad()
-def solve_kernel(equations: NormalEquations, ridge: float = 2.0) -> Tensor:
-    """Solve ``argmin_k |grad x * k - grad b|^2 + ridge |k|^2`` by conjugate gradients.
+def solve_kernel(equations: NormalEquations, ridge: float = 1e-2) -> Tensor:
+    """Find the non-negative kernels that best map sharp gradients to blurry gradients.
+
+    Minimises ``|grad sharp * k - grad blurry|^2 / E + ridge |k|^2`` over k >= 0, E being the
+    energy of the sharp gradients.
 
     Parameters
     ----------
     equations : NormalEquations
-        From images in [0, 1].
+        Of one or several images.
     ridge : float
-        Weight that holds the kernel's energy down, above 0.
+        Weight of the kernel's square, 0 or more; larger gives smoother kernels.
 
     Returns
     -------
     Tensor, shape (B, m, m)
-        Neither clipped nor scaled; see `clean_kernel`.
+        Sum 1; neither cleaned nor centred (see `clean_kernel`).  Without any gradient, the kernel
+        that changes nothing.
+
+    Raises
+    ------
+    InputError
+        If `ridge` is negative.
     """
-    size = equations.target.shape[-1]
-    span = fast_length(3 * size)
-    padded = functional.pad(equations.matrix, (0, span - 2 * size + 1) * 2)
-    transfer = torch.fft.rfft2(torch.roll(padded, (1 - size, 1 - size), (-2, -1))).real
+    if not ridge >= 0:
+        raise InputError(f"ridge is {ridge}: it must be 0 or more; use 0.01")
+    size = equations.cross.shape[-1]
+    energy = equations.auto[:, size - 1, size - 1]
+    flat = energy <= torch.finfo(energy.dtype).tiny
+    scale = torch.where(flat, 1.0, energy)[:, None, None]
+    kernels = _non_negative_least_squares(equations.auto / scale, equations.cross / scale, ridge)
+    total = kernels.sum(dim=(1, 2), keepdim=True)
+    unit = torch.from_numpy(delta_kernel(size)).to(kernels)
+    return torch.where(total > 0, kernels / torch.where(total > 0, total, 1.0), unit)
 
-    def apply(kernel: Tensor) -> Tensor:
-        spectrum = torch.fft.rfft2(kernel, s=(span, span)) * transfer
-        return torch.fft.irfft2(spectrum, s=(span, span))[..., :size, :size] + ridge * kernel
 
-    kernel = torch.zeros_like(equations.target)
-    rest = equations.target.clone()
-    direction = rest
-    energy = _dot(rest, rest)
-    tiny = torch.finfo(kernel.dtype).tiny
-    for _ in range(_ROUNDS):
-        applied = apply(direction)
-        step = energy / _dot(direction, applied).clamp_min(tiny)
-        kernel = kernel + step * direction
-        rest = rest - step * applied
-        previous, energy = energy, _dot(rest, rest)
-        direction = rest + energy / previous.clamp_min(tiny) * direction
+def _non_negative_least_squares(auto: Tensor, cross: Tensor, ridge: float) -> Tensor:
+    """Minimise k.A.k / 2 - k.cross + ridge |k|^2 / 2 over k >= 0, A Toeplitz with entries `auto`.
+
+    Accelerated projected gradient (Beck and Teboulle, "A fast iterative shrinkage-thresholding
+    algorithm", 2009) with restart where the momentum points uphill.
+    """
+    size = cross.shape[-1]
+    side = fast_length(2 * size - 1)
+    grid = (side, side)
+    around = functional.pad(auto, (0, side - 2 * size + 1, 0, side - 2 * size + 1))
+    around = torch.roll(around, (1 - size, 1 - size), (-2, -1))
+    # Correlations make A positive in theory; cut-off lags may leave small negative values.
+    response = torch.fft.rfft2(around).real.clamp(min=0) + ridge
+    step = 1 / response.amax(dim=(1, 2), keepdim=True)
+    kernel = cross.clamp(min=0)
+    kernel = kernel / kernel.sum(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+    ahead, momentum = kernel, cross.new_ones(len(cross), 1, 1)
+    for _ in range(_ITERATIONS):
+        applied = torch.fft.irfft2(torch.fft.rfft2(ahead, s=grid) * response, s=grid)
+        after = (ahead - step * (applied[:, :size, :size] - cross)).clamp(min=0)
+        uphill = ((ahead - after) * (after - kernel)).sum(dim=(1, 2), keepdim=True) > 0
+        following = torch.where(uphill, 1.0, (1 + (1 + 4 * momentum.square()).sqrt()) / 2)
+        gain = torch.where(uphill, 0.0, (momentum - 1) / following)
+        ahead, kernel, momentum = after + gain * (after - kernel), after, following
     return kernel
 
 
-def _dot(first: Tensor, second: Tensor) -> Tensor:
-    return (first * second).sum(dim=(-2, -1), keepdim=True)
-
-
 def clean_kernel(
-    kernel: NDArray[np.floating], *, floor: float = 0.05, speck: float = 0.05
+    kernel: ArrayLike, *, floor: float = 0.05, speck: float = 0.05
 ) -> NDArray[np.float32]:
-    """Make a kernel of a least-squares solution.
-
-    Values below ``floor * peak`` are noise and become 0; so do connected pieces that hold less
-    than `speck` of the whole, except the heaviest.  The rest is scaled to sum 1 and moved by whole
-    pixels, which blur nothing, until its centroid lies in the middle pixel.
+    """Remove from an estimated kernel what is noise: faint values and specks.
 
     Parameters
     ----------
-    kernel : ndarray, shape (m, m)
-        Any values.
-    floor, speck : float
-        Fractions in [0, 1).
+    kernel : array_like, shape (m, m)
+        Any values; negative ones and NaN count as 0.
+    floor : float
+        Values below this share of the peak go, in [0, 1).
+    speck : float
+        8-connected pieces with less than this share of the remaining mass go, in [0, 1).  The
+        heaviest stays in any case.
 
     Returns
     -------
     ndarray, shape (m, m), float32
-        Non-negative, sum 1.  Without any positive value: the kernel that changes nothing.
+        Non-negative, sum 1.  Moved by whole pixels, which blur nothing, until its centroid lies in
+        the middle pixel.  Without any positive value: the kernel that changes nothing.
+
+    Raises
+    ------
+    InputError
+        If `floor` or `speck` is out of range.
     """
+    for name, value in (("floor", floor), ("speck", speck)):
+        if not 0 <= value < 1:
+            raise InputError(f"{name} is {value}: it must be at least 0 and below 1; use 0.05")
     values = np.maximum(np.nan_to_num(np.asarray(kernel, np.float64)), 0)
-    values[values < floor * values.max()] = 0
     if values.max() == 0:
-        values[values.shape[0] // 2, values.shape[1] // 2] = 1
+        return delta_kernel(values.shape[-1])
+    values[values < floor * values.max()] = 0
     labels, count = ndimage.label(values, _NEIGHBOURS)
-    weights = ndimage.sum_labels(values, labels, np.arange(1, count + 1))
-    kept = (weights >= speck * weights.sum()) | (weights == weights.max())
-    values[~np.isin(labels, np.flatnonzero(kept) + 1)] = 0
-    values = _centre_on_pixel(values / values.sum())
+    masses = ndimage.sum_labels(values, labels, np.arange(1, count + 1))
+    kept = masses >= min(speck * masses.sum(), masses.max())
+    values[~np.isin(labels, 1 + np.flatnonzero(kept))] = 0
+    values = _centre_on_pixel(values)
     return (values / values.sum()).astype(np.float32)
 
 

@@ -23,6 +23,7 @@ def estimate_kernel(
     device: str = "auto",
     tile: int | None = None,
     region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
+    refine: int = 5,
 ) -> NDArray[np.float32]:
     """Estimate the blur kernel of an image.
 
@@ -36,6 +37,8 @@ def estimate_kernel(
     region : pair of slice, or array of shape (H, W), optional
         Rows and columns, or a mask, of the part of the image to look at; at least 16 x 16 pixels,
         better several hundred.  Everything by default.
+    refine : int
+        See `deblur`.
 
     Returns
     -------
@@ -57,12 +60,18 @@ def estimate_kernel(
     from napari_deblur.engine.run import drain, kernel_steps
 
     steps = kernel_steps(
-        image, model=model, channel_axis=channel_axis, device=device, tile=tile, region=region
+        image,
+        model=model,
+        channel_axis=channel_axis,
+        device=device,
+        tile=tile,
+        region=region,
+        refine=refine,
     )
     return drain(steps).kernel
 
 
-def deblur(
+def deblur(  # noqa: PLR0913
     image: ArraySource | ArrayLike,
     kernel: ArrayLike | None = None,
     *,
@@ -71,6 +80,7 @@ def deblur(
     device: str = "auto",
     tile: int | None = None,
     region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
+    refine: int = 5,
     noise: float | None = None,
     value_range: tuple[float, float] | None = None,
     out: Any = None,
@@ -106,6 +116,10 @@ def deblur(
         memory does not suffice.
     region : pair of slice, or array of shape (H, W), optional
         Where the kernel is estimated; see `estimate_kernel`.
+    refine : int
+        Rounds on each scale in which the estimated kernel is improved on the image itself, by
+        turns with a sharp image of strong edges.  0 takes the network's kernel as it is: faster,
+        and less precise.
     noise : float, optional
         Standard deviation of the noise in the image's own units; measured by default.  Larger
         values give smoother results.
@@ -154,6 +168,7 @@ def deblur(
         device=device,
         tile=tile,
         region=region,
+        refine=refine,
         noise=noise,
         value_range=value_range,
         out=out,

@@ -3,8 +3,9 @@
 The analysis network sees the whole kernel at a glance but blurs it, and cannot always tell it from
 its 180° rotation; the alternation is precise but ends wherever its start leads.  So it is started
 from nothing, from the network's kernel and from that kernel turned round.  Before the last and
-dearest scales the start that explains the image best is chosen, and at the end the result is kept
-only if it explains the image no worse than what the network had found.
+dearest scales the start that explains the image best is chosen (see
+`napari_deblur.blur.alternation.energy`), and at the end the result is kept only if it explains the
+image no worse than what the network had found.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from torch.nn import functional
 from napari_deblur.blur.alternation import (
     Schedule,
     alternate,
+    energy,
     resize_kernel,
     straight_start,
-    unexplained,
 )
 from napari_deblur.blur.pyramid import Scale, plan_scales
 from napari_deblur.engine.progress import Progress
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from napari_deblur.engine.layout import Picture
 
-__all__ = ["DEFAULT_ROUNDS", "refine"]
+__all__ = ["DEFAULT_ROUNDS", "refine_kernel"]
 
 DEFAULT_ROUNDS = 5
 """Rounds on each scale; more changed nothing on photographs."""
@@ -56,7 +57,7 @@ class _Path:
     scale: int
 
 
-def refine(
+def refine_kernel(
     frames: Sequence[tuple[Picture, Region]],
     kernel: NDArray[np.float32],
     rounds: int,
@@ -98,14 +99,14 @@ def refine(
             yield Progress("refine", done, total)
         arrived.append(current)
     images = _shrink(views, scales[chosen_at])
-    current = min(arrived, key=lambda each: unexplained(images, each))
+    current = min(arrived, key=lambda each: energy(images, each))
 
     for number in range(chosen_at + 1, len(scales)):
         current = _at(views, current, scales, number, schedule)
         done += 1
         yield Progress("refine", done, total)
     images = _shrink(views, scales[-1])
-    return min((current, kernel), key=lambda each: unexplained(images, each))
+    return min((current, kernel), key=lambda each: energy(images, each))
 
 
 def _paths(kernel: NDArray[np.float32], scales: Sequence[Scale]) -> list[_Path]:

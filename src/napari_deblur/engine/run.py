@@ -22,6 +22,7 @@ from napari_deblur.engine.estimation import Estimate, estimate
 from napari_deblur.engine.layout import Picture, Window, open_picture
 from napari_deblur.engine.pair import Pair, load_pair
 from napari_deblur.engine.progress import SMALLEST_TILE, Progress, with_smaller_tiles
+from napari_deblur.engine.refinement import DEFAULT_ROUNDS, refine_kernel
 from napari_deblur.engine.region import Region, find_region
 from napari_deblur.engine.synthesis import (
     Plan,
@@ -123,6 +124,7 @@ def kernel_steps(
     device: str = "auto",
     tile: int | None = None,
     region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
+    refine: int = DEFAULT_ROUNDS,
 ) -> Generator[Progress, None, KernelResult]:
     """Estimate the kernel of an image, or the one kernel that several images share.
 
@@ -135,6 +137,8 @@ def kernel_steps(
         See `napari_deblur.deblur`.
     region : pair of slice, or array of shape (H, W), optional
         Rows and columns, or a mask, of the part of every image that counts.
+    refine : int
+        See `napari_deblur.deblur`.
 
     Yields
     ------
@@ -159,13 +163,15 @@ def kernel_steps(
     pictures = [open_picture(each, channel_axis=channel_axis) for each in (image, *more)]
     frames = [(each, find_region(region, each.layout.size)) for each in pictures]
     _check_tile(tile)
+    _check_refine(refine)
     pair = yield from _load(model, device)
-    found = yield from _estimate(pair, frames, tile)
+    found = yield from _estimate(pair, frames, tile, refine)
     settings = {
         **_provenance(pair),
         "channel_axis": channel_axis,
         "tile": tile,
         "region": _describe(region),
+        "refine": refine,
         "frames": len(frames),
     }
     seconds = time.perf_counter() - start
@@ -174,7 +180,7 @@ def kernel_steps(
     )
 
 
-def deblur_steps(
+def deblur_steps(  # noqa: PLR0913
     image: ArraySource | ArrayLike,
     kernel: ArrayLike | None = None,
     *,
@@ -183,6 +189,7 @@ def deblur_steps(
     device: str = "auto",
     tile: int | None = None,
     region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
+    refine: int = DEFAULT_ROUNDS,
     noise: float | None = None,
     value_range: tuple[float, float] | None = None,
     out: Any = None,
@@ -191,7 +198,7 @@ def deblur_steps(
 
     Parameters
     ----------
-    image, kernel, model, channel_axis, device, tile, region, noise, value_range, out
+    image, kernel, model, channel_axis, device, tile, region, refine, noise, value_range, out
         See `napari_deblur.deblur`.
 
     Yields
@@ -218,11 +225,12 @@ def deblur_steps(
     area = find_region(region, picture.layout.size)
     given = None if kernel is None else check_kernel(kernel)
     _check_tile(tile)
+    _check_refine(refine)
     _check_noise(noise)
     out = _check_out(out, picture)
     pair = yield from _load(model, device)
     if given is None:
-        found = yield from _estimate(pair, [(picture, area)], tile)
+        found = yield from _estimate(pair, [(picture, area)], tile, refine)
     else:
         fitting = check_kernel(given, largest=pair.kernel_size)
         found = Estimate(resize_kernel_support(fitting, pair.kernel_size), informative=True)
@@ -237,6 +245,7 @@ def deblur_steps(
         "channel_axis": channel_axis,
         "tile": used,
         "region": _describe(region),
+        "refine": refine,
         "noise": float(levels.mean()) * picture.layout.span,
         "value_range": [picture.layout.low, picture.layout.high],
         "kernel": "estimated" if given is None else "given",
@@ -256,7 +265,7 @@ def _load(model: str | Path, device: str) -> Generator[Progress, None, Pair]:
 
 
 def _estimate(
-    pair: Pair, frames: Sequence[tuple[Picture, Region]], tile: int | None
+    pair: Pair, frames: Sequence[tuple[Picture, Region]], tile: int | None, rounds: int
 ) -> Generator[Progress, None, Estimate]:
     def steps(side: int) -> Generator[Progress, None, Estimate]:
         return estimate(pair, frames, side)
@@ -269,6 +278,9 @@ def _estimate(
             NothingToEstimateWarning,
             stacklevel=2,
         )
+    elif rounds:
+        kernel = yield from refine_kernel(frames, found.kernel, rounds, pair.device)
+        return Estimate(kernel, informative=True)
     return found
 
 
@@ -355,6 +367,14 @@ def _check_tile(tile: int | None) -> None:
         raise InputError(
             f"tile {tile!r} is not a whole number of pixels from {SMALLEST_TILE} up: leave it out "
             "to have it chosen from the free memory"
+        )
+
+
+def _check_refine(rounds: int) -> None:
+    if isinstance(rounds, bool) or not isinstance(rounds, (int, np.integer)) or rounds < 0:
+        raise InputError(
+            f"refine {rounds!r} is not a number of rounds: give 0 for the network's kernel as it "
+            f"is, or a whole number such as {DEFAULT_ROUNDS}"
         )
 
 

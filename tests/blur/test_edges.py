@@ -1,0 +1,75 @@
+"""Edges-only deconvolution and the choice of gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from napari_deblur.blur.edges import differences, sparse_edges, strongest_gradients
+from napari_deblur.blur.forward import convolve
+from napari_deblur.errors import InputError
+
+
+def _steps() -> torch.Tensor:
+    """A piecewise constant image: what the penalty is made for."""
+    image = torch.full((1, 1, 72, 80), 0.2)
+    image[..., 20:50, 18:60] = 0.8
+    image[..., 30:40, 30:70] = 0.5
+    return image
+
+
+def test_piecewise_constant_image_is_recovered_from_its_blur() -> None:
+    kernel = torch.zeros(1, 9, 9)
+    kernel[0, 4, 1:8] = 1 / 7
+    sharp = _steps()
+    blurry = convolve(sharp, kernel, boundary="replicate")
+
+    latent = sparse_edges(blurry, kernel, 4e-4)
+
+    error, before = ((x - sharp).square().mean() for x in (latent, blurry))
+    assert error < before / 20
+
+
+def test_a_larger_penalty_leaves_fewer_edges() -> None:
+    rng = np.random.default_rng(0)
+    noisy = _steps() + 0.05 * torch.from_numpy(rng.standard_normal((1, 1, 72, 80))).float()
+    delta = torch.ones(1, 1, 1)
+    counts = [
+        int((differences(sparse_edges(noisy, delta, sparsity)).abs() > 1e-3).sum())
+        for sparsity in (1e-3, 1e-2, 1e-1)
+    ]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[-1]
+
+
+def test_differences_are_the_neighbours_below_and_right_minus_the_pixel() -> None:
+    image = torch.arange(12.0).square().view(1, 1, 3, 4)
+    down, across = differences(image)[0]
+    torch.testing.assert_close(down, image[0, 0, 1:, :-1] - image[0, 0, :-1, :-1])
+    torch.testing.assert_close(across, image[0, 0, :-1, 1:] - image[0, 0, :-1, :-1])
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 1.0])
+def test_the_given_share_of_gradients_is_kept_and_the_strongest_of_them(share: float) -> None:
+    image = torch.rand(2, 1, 41, 51, generator=torch.Generator().manual_seed(1))
+    kept = strongest_gradients(image, share)
+    strength = differences(image).square().sum(dim=1)
+    chosen = kept.abs().sum(dim=1) > 0
+    assert abs(float(chosen.float().mean()) - share) < 1e-3
+    if share < 1:
+        for each, mask in zip(strength, chosen, strict=True):
+            assert each[mask].min() > each[~mask].max()
+
+
+def test_a_flat_image_keeps_no_gradient() -> None:
+    assert not strongest_gradients(torch.full((1, 1, 20, 20), 0.5), 0.2).any()
+
+
+def test_impossible_parameters_are_refused_with_what_is_allowed() -> None:
+    image = torch.rand(1, 1, 20, 20)
+    with pytest.raises(InputError, match="sparsity is 0"):
+        sparse_edges(image, torch.ones(1, 1, 1), 0)
+    for share in (0.0, 1.5):
+        with pytest.raises(InputError, match="at most 1"):
+            strongest_gradients(image, share)
