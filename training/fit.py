@@ -163,6 +163,7 @@ class _Loop:
                     self._save()
                 if stop:
                     raise Interrupted(stop)
+            state.seconds = time.monotonic() - self.began
             if state.step % order.recipe.validate_every or not state.figures:
                 self._validate()
             self._save(last=True)

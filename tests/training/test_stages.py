@@ -17,6 +17,9 @@ from napari_deblur.training.recipe import load_recipe
 from napari_deblur.training.regimen import train_stage
 from napari_deblur.weights.files import open_network, read_weights
 
+# The first test of this file waits for the whole regimen.
+pytestmark = pytest.mark.timeout(900)
+
 SHORT = [
     "stage.decoder.enabled=false",
     "stage.analysis.steps=4",
