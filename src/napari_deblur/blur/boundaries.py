@@ -72,7 +72,9 @@ def pad_for_deconvolution(blurry: Tensor, kernel: Tensor, *, rounds: int = 5) ->
         spectrum = kernel_spectrum(kernel, grid)
         power = spectrum.real.square() + spectrum.imag.square()
         reblur = power / (power + gradient_power(grid, padded) / _PRIOR_WEIGHT)
-        unseen = functional.pad(blurry.new_zeros(height, width), (left, right, above, below), value=1)
+        unseen = functional.pad(
+            blurry.new_zeros(height, width), (left, right, above, below), value=1
+        )
         for _ in range(rounds):
             predicted = torch.fft.irfft2(torch.fft.rfft2(padded) * reblur, s=grid)
             padded = torch.lerp(padded, predicted, _OVER_RELAXATION * unseen)

@@ -33,7 +33,7 @@ __all__ = [
     "wiener",
 ]
 
-BETAS: Final = tuple(2 ** (1.5 * i) for i in range(6)) + (256.0,)
+BETAS: Final = (*(2 ** (1.5 * i) for i in range(6)), 256.0)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ def data_step(term: DataTerm, prior: Tensor, weight: float | Tensor) -> Tensor:
         spectrum = torch.fft.rfft2(to_full_precision(prior))
         factor = 1 / (weight * term.power + 1)
         solution = _scale(term.back_projection, weight * factor) + _scale(spectrum, factor)
-        return torch.fft.irfft2(solution, s=term.shape)
+        image: Tensor = torch.fft.irfft2(solution, s=term.shape)
+        return image
 
 
 def gradient_data_step(
@@ -123,7 +124,8 @@ def gradient_data_step(
         spectrum = torch.fft.rfft2(_adjoint_gradient(down, across))
         factor = 1 / (weight * term.power + prior)
         solution = _scale(term.back_projection, weight * factor) + _scale(spectrum, factor)
-        return torch.fft.irfft2(solution, s=term.shape)
+        image: Tensor = torch.fft.irfft2(solution, s=term.shape)
+        return image
 
 
 def wiener(blurry: Tensor, kernel: Tensor, weights: Sequence[float] | Tensor) -> Tensor:
@@ -284,7 +286,8 @@ def _adjoint_gradient(down: Tensor, across: Tensor) -> Tensor:
 
 def _scale(spectrum: Tensor, factor: Tensor) -> Tensor:
     """Multiply a complex spectrum by a real factor, without making the factor complex first."""
-    return torch.view_as_complex(torch.view_as_real(spectrum) * factor.unsqueeze(-1))
+    scaled: Tensor = torch.view_as_complex(torch.view_as_real(spectrum) * factor.unsqueeze(-1))
+    return scaled
 
 
 def _per_item(weight: float | Tensor, like: Tensor) -> Tensor:

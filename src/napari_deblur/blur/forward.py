@@ -72,9 +72,7 @@ class Sensor:
         return self.gain != 1.0 or self.bits is not None
 
 
-def convolve(
-    image: Tensor, kernel: Tensor, *, boundary: Literal["valid", "replicate"]
-) -> Tensor:
+def convolve(image: Tensor, kernel: Tensor, *, boundary: Literal["valid", "replicate"]) -> Tensor:
     """Convolve images with kernels (true convolution, by FFT); differentiable in both.
 
     Parameters
@@ -116,7 +114,7 @@ def convolve(
         # What wraps around a grid of the image's own size falls into the border that is cut off.
         grid = (fast_length(height), fast_length(width))
         spectrum = torch.fft.rfft2(image, s=grid) * kernel_spectrum(kernel, grid)
-        blurred = torch.fft.irfft2(spectrum, s=grid)
+        blurred: Tensor = torch.fft.irfft2(spectrum, s=grid)
         return blurred[..., radius : height - radius, radius : width - radius]
 
 
@@ -179,7 +177,9 @@ def shake(
         If `kernel` is not valid.
     """
     if image.ndim != 3:
-        raise InputError(f"image has shape {image.shape}: it must be (C, H, W); add the channel axis")
+        raise InputError(
+            f"image has shape {image.shape}: it must be (C, H, W); add the channel axis"
+        )
     generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
     light = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None]
     weights = torch.from_numpy(check_kernel(kernel))[None]

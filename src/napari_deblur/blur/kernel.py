@@ -39,7 +39,12 @@ def check_side(size: int, *, name: str = "size") -> int:
     KernelError
         If `size` is not an odd positive integer.
     """
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1 or size % 2 == 0:
+    if (
+        isinstance(size, bool)
+        or not isinstance(size, int | np.integer)
+        or size < 1
+        or size % 2 == 0
+    ):
         raise KernelError(
             f"{name} is {size!r}: a kernel's side is an odd whole number of pixels, 1 or more; "
             "use the next odd number"
@@ -198,7 +203,8 @@ def resize_kernel_support(kernel: ArrayLike, size: int) -> Kernel:
 
 
 def _normalise(values: NDArray[np.floating]) -> Kernel:
-    return (values / values.sum(dtype=np.float64)).astype(np.float32)
+    scaled: Kernel = (values / values.sum(dtype=np.float64)).astype(np.float32)
+    return scaled
 
 
 def _shift(values: NDArray[np.float64], distance: float, *, axis: int) -> NDArray[np.float64]:

@@ -65,7 +65,7 @@ def camera_shake(rng: np.random.Generator, *, size_range: tuple[int, int] = (1, 
     """
     largest = size_range[1] + 1 - size_range[1] % 2
     sides = _odd_sides(*size_range)
-    return _camera_shakes(rng, rng.choice(sides, size=1), largest)[0]
+    return _only(_camera_shakes(rng, rng.choice(sides, size=1), largest))
 
 
 def straight_motion(length: float, angle: float, size: int) -> Kernel:
@@ -100,7 +100,7 @@ def straight_motion(length: float, angle: float, size: int) -> Kernel:
             f"length is {length:g}: a line at {angle:g} degrees in a kernel of {size} px has a "
             f"length from 0 up to {_longest(direction, radius):g}; shorten it or enlarge size"
         )
-    return _finish(_rasterise(path[None], size))[0]
+    return _only(_finish(_rasterise(path[None], size)))
 
 
 def defocus(radius: float, size: int) -> Kernel:
@@ -133,7 +133,7 @@ def defocus(radius: float, size: int) -> Kernel:
     # At least one sub-pixel's diagonal, so that a tiny disc is a single pixel and not nothing.
     inside = axis[:, None] ** 2 + axis[None, :] ** 2 <= max(radius, 1 / parts) ** 2
     disc = inside.reshape(size, parts, size, parts).mean(axis=(1, 3))
-    return _finish(disc[None])[0]
+    return _only(_finish(disc[None]))
 
 
 def gaussian(sigma: float, size: int) -> Kernel:
@@ -160,7 +160,7 @@ def gaussian(sigma: float, size: int) -> Kernel:
         raise KernelError(f"sigma is {sigma:g}: it must be above 0; use delta_kernel for no blur")
     edges = np.arange(size + 1) - size / 2
     profile = np.diff(ndtr(edges / sigma))
-    return _finish(np.outer(profile, profile)[None])[0]
+    return _only(_finish(np.outer(profile, profile)[None]))
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ class KernelSampler:
 
     def sample(self, rng: np.random.Generator) -> Kernel:
         """Draw one kernel, (size, size) float32, sum 1, centred."""
-        return self.sample_many(rng, 1)[0]
+        return _only(self.sample_many(rng, 1))
 
     def sample_many(self, rng: np.random.Generator, count: int) -> Kernel:
         """Draw `count` kernels at once, (count, size, size) float32; much faster than one by one.
@@ -299,7 +299,8 @@ def _random_stretches(rng: np.random.Generator, count: int) -> Floats:
     rotation = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=-1)
     rotation = rotation.reshape(count, 2, 2)
     ratio = np.stack([np.ones(count), rng.uniform(0.2, 1, count)], axis=-1)
-    return (rotation * ratio[:, None, :]) @ rotation.transpose(0, 2, 1)
+    stretches: Floats = (rotation * ratio[:, None, :]) @ rotation.transpose(0, 2, 1)
+    return stretches
 
 
 def _tangents(points: Floats, times: Floats) -> Floats:
@@ -320,12 +321,13 @@ def _hermite(points: Floats, tangents: Floats, times: Floats, at: Floats) -> Flo
     s = np.clip((at - start) / gap, 0, 1)[..., None]
     gap = gap[..., None]
     rest = 1 - s
-    return np.asarray(
+    position: Floats = (
         (1 + 2 * s) * rest**2 * points[row, index]
         + s * rest**2 * gap * tangents[row, index]
         + s**2 * (3 - 2 * s) * points[row, index + 1]
         - s**2 * rest * gap * tangents[row, index + 1]
     )
+    return position
 
 
 def _rasterise(path: Floats, size: int) -> Floats:
@@ -344,7 +346,8 @@ def _rasterise(path: Floats, size: int) -> Floats:
         (size + 1, row * column),
     ):
         total += np.bincount((first + offset).ravel(), weight.ravel(), minlength=len(total))
-    return total[: count * size * size].reshape(count, size, size) / samples
+    kernels: Floats = total[: count * size * size].reshape(count, size, size) / samples
+    return kernels
 
 
 def _point_spreads(sigma: Floats, reach: Floats, size: int) -> Floats:
@@ -360,7 +363,14 @@ def _point_spreads(sigma: Floats, reach: Floats, size: int) -> Floats:
 def _finish(kernels: Floats) -> Kernel:
     """Remove rounding dust, scale each kernel to sum 1, convert."""
     kept = np.where(kernels > 1e-6 * kernels.max(axis=(1, 2), keepdims=True), kernels, 0.0)
-    return (kept / kept.sum(axis=(1, 2), keepdims=True)).astype(np.float32)
+    finished: Kernel = (kept / kept.sum(axis=(1, 2), keepdims=True)).astype(np.float32)
+    return finished
+
+
+def _only(kernels: Kernel) -> Kernel:
+    """Take the one kernel out of a batch of one."""
+    kernel: Kernel = kernels[0]
+    return kernel
 
 
 def _odd_sides(smallest: int, largest: int) -> NDArray[np.int64]:
@@ -376,4 +386,4 @@ def _odd_sides(smallest: int, largest: int) -> NDArray[np.int64]:
 
 def _longest(direction: float, radius: float) -> float:
     """Length of the longest line in `direction` (radians) within +-radius of the middle."""
-    return 2 * radius / max(abs(np.sin(direction)), abs(np.cos(direction)))
+    return 2 * radius / float(max(abs(np.sin(direction)), abs(np.cos(direction))))

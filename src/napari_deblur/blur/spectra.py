@@ -87,7 +87,8 @@ def kernel_spectrum(kernel: Tensor, shape: tuple[int, int]) -> Tensor:
     height, width = shape
     grid = functional.pad(to_full_precision(kernel), (0, width - side, 0, height - side))
     grid = torch.roll(grid, (-(side // 2), -(side // 2)), dims=(-2, -1))
-    return torch.fft.rfft2(grid).unsqueeze(1)
+    spectrum: Tensor = torch.fft.rfft2(grid)
+    return spectrum.unsqueeze(1)
 
 
 def gradient_power(shape: tuple[int, int], like: Tensor) -> Tensor:
