@@ -212,7 +212,7 @@ def test_progress_counts_every_stage_up_to_its_end(model, blurry):
     for step in deblur_steps(blurry[0], model=model, device="cpu", tile=64):
         assert step.done >= stages.get(step.stage, [step])[-1].done
         stages.setdefault(step.stage, []).append(step)
-    assert list(stages) == ["load", "kernel", "deblur"]
+    assert list(stages) == ["load", "kernel", "refine", "deblur"]
     for steps in stages.values():
         assert steps[0].done == 0
         assert steps[-1].done == steps[-1].total
@@ -300,7 +300,7 @@ def test_other_errors_of_a_network_are_not_taken_for_lack_of_memory(model, blurr
 
 
 def kernel_of(*images, **options):
-    return drain(kernel_steps(*images, device="cpu", **options)).kernel
+    return drain(kernel_steps(*images, device="cpu", refine=0, **options)).kernel
 
 
 def test_a_region_is_what_the_part_alone_gives(model, blurry):

@@ -1,0 +1,100 @@
+"""Kernels refined on the image: better than the network's, and never a worse explanation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.signal
+import skimage.data
+import torch
+
+from napari_deblur.blur.alternation import energy
+from napari_deblur.blur.forward import convolve
+from napari_deblur.engine.layout import open_picture
+from napari_deblur.engine.refinement import refine_kernel
+from napari_deblur.engine.region import find_region
+from napari_deblur.engine.run import drain, kernel_steps
+from napari_deblur.engine.simulate import shake
+
+CPU = torch.device("cpu")
+
+
+def similarity(kernel, truth):
+    """Normalised correlation at the best shift, which no blind method can know."""
+    correlation = scipy.signal.correlate2d(kernel, truth)
+    return correlation.max() / np.linalg.norm(kernel) / np.linalg.norm(truth)
+
+
+def frames_of(*images):
+    pictures = [open_picture(image, value_range=(0, 1)) for image in images]
+    return [(picture, find_region(None, picture.layout.size)) for picture in pictures]
+
+
+def blob(size):
+    """What an untrained network knows: something in the middle."""
+    window = scipy.signal.windows.gaussian(size, size / 6)
+    kernel = np.outer(window, window)
+    return (kernel / kernel.sum()).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def shaken():
+    """A photograph (200, 200), float32, shaken with a kernel of up to 15 pixels."""
+    sharp = skimage.data.camera()[60:260, 140:340] / np.float32(255)
+    return shake(sharp, size=15, seed=3, noise=0.003)
+
+
+def test_a_blob_becomes_nearly_the_true_kernel(shaken):
+    blurry, truth = shaken
+    refined = drain(refine_kernel(frames_of(blurry), blob(15), 5, CPU))
+    assert similarity(blob(15), truth) < 0.8
+    assert similarity(refined, truth) > 0.9
+    assert refined.dtype == np.float32
+    assert refined.min() >= 0
+    assert refined.sum() == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("start", ["blob", "truth"])
+def test_the_image_is_never_explained_worse_than_at_the_start(shaken, start):
+    blurry, truth = shaken
+    kernel = truth if start == "truth" else blob(15)
+    refined = drain(refine_kernel(frames_of(blurry), kernel, 1, CPU))
+    image = [torch.from_numpy(np.asarray(blurry, np.float32))[None, None]]
+    assert energy(image, refined) <= energy(image, kernel) * (1 + 1e-6)
+
+
+def test_frames_that_share_a_kernel_give_a_better_one_than_a_noisy_frame_alone(shaken):
+    _, truth = shaken
+    rng = np.random.default_rng(0)
+    scenes = [skimage.data.camera()[y : y + 128, x : x + 128] for y, x in ((60, 140), (180, 300))]
+    noisy = []
+    for scene in scenes:
+        image = torch.from_numpy(scene / np.float32(255))[None, None]
+        blurred = convolve(image, torch.from_numpy(truth)[None], boundary="replicate")[0, 0]
+        noisy.append((blurred.numpy() + 0.02 * rng.standard_normal(scene.shape)).astype(np.float32))
+    alone = [drain(refine_kernel(frames_of(each), blob(15), 3, CPU)) for each in noisy]
+    pooled = drain(refine_kernel(frames_of(*noisy), blob(15), 3, CPU))
+    assert similarity(pooled, truth) > np.mean([similarity(each, truth) for each in alone])
+
+
+def test_no_rounds_leave_the_networks_kernel(model, blurry):
+    image, truth = blurry
+    plain = drain(kernel_steps(image, model=model, device="cpu", refine=0))
+    refined = drain(kernel_steps(image, model=model, device="cpu", refine=3))
+    assert plain.settings["refine"] == 0
+    assert similarity(refined.kernel, truth) > similarity(plain.kernel, truth)
+
+
+def test_progress_counts_every_scale_of_every_start(shaken):
+    blurry, _ = shaken
+    steps = list(refine_kernel(frames_of(blurry), blob(15), 1, CPU))
+    assert [step.done for step in steps] == list(range(steps[-1].total + 1))
+    assert {step.stage for step in steps} == {"refine"}
+
+
+def test_a_large_picture_is_worked_on_where_its_edges_are():
+    wide = np.full((1100, 1300), 0.5, np.float32)
+    wide[850:1050, 1050:1250] = skimage.data.camera()[60:260, 140:340] / np.float32(255)
+    blurry, truth = shake(wide, size=15, seed=3, noise=0.003)
+    refined = drain(refine_kernel(frames_of(blurry), blob(15), 3, CPU))
+    assert similarity(refined, truth) > 0.8
