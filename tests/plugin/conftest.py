@@ -60,9 +60,7 @@ def _zarr() -> Image:
     import zarr
 
     store = zarr.storage.MemoryStore()
-    array = zarr.create_array(
-        store, shape=(2, SIDE, SIDE), chunks=(1, SIDE, SIDE), dtype=np.uint16
-    )
+    array = zarr.create_array(store, shape=(2, SIDE, SIDE), chunks=(1, SIDE, SIDE), dtype=np.uint16)
     array[...] = texture(2, SIDE, SIDE, dtype=np.uint16)
     return Image(array, contrast_limits=(0, 40000))
 
@@ -84,9 +82,7 @@ KINDS: dict[str, Callable[[], Image]] = {
     ),
     "rgb": lambda: Image(np.moveaxis(texture(3, SIDE, SIDE, dtype=np.uint8), 0, -1), rgb=True),
     "rgba": lambda: Image(np.moveaxis(texture(4, SIDE, SIDE, dtype=np.uint8), 0, -1), rgb=True),
-    "t rgb": lambda: Image(
-        np.moveaxis(texture(2, 3, SIDE, SIDE, dtype=np.uint8), 1, -1), rgb=True
-    ),
+    "t rgb": lambda: Image(np.moveaxis(texture(2, 3, SIDE, SIDE, dtype=np.uint8), 1, -1), rgb=True),
     "cyx": lambda: Image(texture(4, SIDE, SIDE), axis_labels=("c", "y", "x")),
     "multiscale": _multiscale,
     "dask": _dask,
@@ -139,6 +135,7 @@ def dock(make_napari_viewer_proxy, npe2pm, plugin_settings, qtbot, tiny_model):
         if hasattr(widget, "_engine"):
             widget._engine.model.value = "a folder"
             widget._engine.folder.value = tiny_model
+            widget._engine.refine.value = 0  # quick; the newcomer takes the default
         return viewer, widget
 
     yield open_widget

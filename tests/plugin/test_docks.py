@@ -153,7 +153,7 @@ def test_a_result_can_be_copied_as_command_and_code(dock, finished, make_layer, 
     widget._copy_python.native.click()
     code = qapp.clipboard().text()
     before = viewer.layers["yx uint8 deblurred"].data
-    exec(code, {"viewer": viewer})  # noqa: S102
+    exec(code, {"viewer": viewer})
     again = [layer for layer in viewer.layers if layer.name.startswith("yx uint8 deblurred")]
     assert len(again) == 2
     np.testing.assert_array_equal(again[1].data, before)

@@ -7,6 +7,7 @@ import pytest
 
 from napari_deblur.blur.kernel import kernel_support
 from napari_deblur.plugin.metadata import KEY
+from napari_deblur.plugin.tasks import DEFAULT_REFINE
 
 pytestmark = pytest.mark.gui
 
@@ -30,6 +31,7 @@ def test_from_a_sample_to_a_sharper_image(dock, finished):
     for name in ("cells", "cells shaken"):
         viewer.layers[name].data = viewer.layers[name].data[:160, :160]
     estimate._image.value = shaken
+    estimate._engine.refine.value = DEFAULT_REFINE
     finished(estimate)
     kernel = viewer.layers["kernel of cells shaken"]
     assert kernel.visible

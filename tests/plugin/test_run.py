@@ -13,6 +13,7 @@ from napari_deblur.plugin.run import State, activity, time_left
 from napari_deblur.plugin.tasks import Opened, Step, Written, finish, follow, where
 
 TILE = 0.05  # seconds that a tile of the slow task takes
+STAGES = ("load", "kernel", "refine", "deblur")
 
 
 @pytest.fixture
@@ -152,26 +153,26 @@ def test_follow_counts_through_the_stages_and_closes_the_engine():
 
     def engine():
         try:
-            for stage, total in (("load", 1), ("kernel", 2), ("deblur", 4)):
+            for stage, total in (("load", 1), ("kernel", 2), ("refine", 3), ("deblur", 4)):
                 for done in range(total + 1):
                     yield Progress(stage, done, total)
         finally:
             closed.append(True)
         return "result"
 
-    task = follow(engine(), stages=("load", "kernel", "deblur"), start=0.5, share=0.5, where=" in x")
-    steps = []
-    while True:
-        try:
-            steps.append(next(task))
-        except StopIteration as end:
-            assert end.value == "result"
-            break
+    task = follow(engine(), stages=STAGES, start=0.5, share=0.5, where=" in x")
+    steps, results = [], []
+
+    def listen():
+        results.append((yield from task))
+
+    steps.extend(listen())
+    assert results == ["result"]
     done = [step.done for step in steps]
     assert done == sorted(done)
     assert (done[0], done[-1]) == (0.5, 1.0)
     assert steps[-2].message == "Deblurring in x, tile 4 of 4"
-    again = follow(engine(), stages=("load", "kernel", "deblur"))
+    again = follow(engine(), stages=STAGES)
     next(again)
     again.close()
     assert closed == [True, True]

@@ -47,6 +47,6 @@ def test_the_widgets_are_functions_too(root, tiny_model, make_napari_viewer, qtb
     parts = blocks(root)
     code = "\n".join(body for _, body in (parts[0], parts[-1]))
     space: dict[str, object] = {}
-    exec(compile(with_model(code, tiny_model), PAGE, "exec"), space)  # noqa: S102
+    exec(compile(with_model(code, tiny_model), PAGE, "exec"), space)
     assert space["deblurred"][0].shape == (160, 160)
     space["widget"].native.deleteLater()

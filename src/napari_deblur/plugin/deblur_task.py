@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from napari.layers import Image
@@ -22,11 +22,20 @@ from napari_deblur.plugin.metadata import KEY, derived_attributes
 from napari_deblur.plugin.provenance import LAYER, Record, describe
 from napari_deblur.plugin.regions import Region
 from napari_deblur.plugin.slices import Index, LayerView, PlaneSource, view_layer
-from napari_deblur.plugin.tasks import Event, Opened, Task, Written, finish, follow, where
+from napari_deblur.plugin.tasks import (
+    DEFAULT_REFINE,
+    Event,
+    Opened,
+    Task,
+    Written,
+    finish,
+    follow,
+    where,
+)
 
 __all__ = ["DeblurRequest", "Kernel", "deblur_layer", "deblur_task", "deblurred_name"]
 
-Kernel = Image | NDArray[Any] | Literal["each", "pooled"]
+Kernel: TypeAlias = Image | NDArray[Any] | Literal["each", "pooled"]
 """A kernel layer, a kernel, or how to estimate: for each plane, or one for all planes."""
 
 _MARGIN = 64  # pixels around a preview that are deblurred with it, so that it has no borders
@@ -34,7 +43,7 @@ _MARGIN = 64  # pixels around a preview that are deblurred with it, so that it h
 
 @dataclass(frozen=True, eq=False)
 class DeblurRequest:
-    """Arguments of `deblur_layer`."""
+    """Arguments of `deblur_layer`, and the part of the shown plane for a preview."""
 
     layer: Image
     kernel: Kernel = "each"
@@ -42,6 +51,7 @@ class DeblurRequest:
     noise: float | None = None
     device: str = "auto"
     tile: int | None = None
+    refine: int = DEFAULT_REFINE
     level: int = 0
     channel_axis: int | None = None
     index: Index | None = None
@@ -55,6 +65,7 @@ class DeblurRequest:
             "noise": self.noise,
             "device": self.device,
             "tile": self.tile,
+            "refine": self.refine,
             "level": self.level,
             "channel_axis": self.channel_axis,
             "index": self.index,
@@ -74,10 +85,10 @@ def deblur_layer(
     noise: float | None = None,
     device: str = "auto",
     tile: int | None = None,
+    refine: int = DEFAULT_REFINE,
     level: int = 0,
     channel_axis: int | None = None,
     index: Index | None = None,
-    preview: Region | None = None,
 ) -> list[LayerDataTuple]:
     """Deblur an image layer.
 
@@ -97,14 +108,14 @@ def deblur_layer(
         "auto", "cpu", "cuda", "cuda:0" or "mps".
     tile : int, optional
         Side of a tile in pixels; None to let the engine choose.
+    refine : int
+        Rounds in which an estimated kernel is improved on the image itself; 0 for none.
     level : int
         Level of a multiscale layer; 0 is the finest.
     channel_axis : int, optional
         Axis of the layer that holds channels of one exposure, where no label says so.
     index : tuple of int, optional
         The plane to begin with, one number per stack axis; the first one by default.
-    preview : Region, optional
-        Deblur only this part of the plane at `index`.
 
     Returns
     -------
@@ -118,7 +129,7 @@ def deblur_layer(
         When the layer, the kernel, the model or a parameter cannot be used.
     """
     request = DeblurRequest(
-        layer, kernel, model, noise, device, tile, level, channel_axis, index, preview
+        layer, kernel, model, noise, device, tile, refine, level, channel_axis, index
     )
     return finish(deblur_task(request))
 
@@ -228,10 +239,11 @@ def _deblur_plane(
         channel_axis=view.engine_channel_axis,
         device=request.device,
         tile=request.tile,
+        refine=request.refine,
         noise=request.noise,
         out=out,
     )
-    stages = ("load", "kernel", "deblur") if kernel is None else ("load", "deblur")
+    stages = ("load", "kernel", "refine", "deblur") if kernel is None else ("load", "deblur")
     return (yield from follow(steps, stages=stages, start=start, share=share, where=text))
 
 
@@ -246,8 +258,9 @@ def _pool(
         channel_axis=view.engine_channel_axis,
         device=request.device,
         tile=request.tile,
+        refine=request.refine,
     )
-    result = yield from follow(steps, stages=("load", "kernel"), share=share)
+    result = yield from follow(steps, stages=("load", "kernel", "refine"), share=share)
     kernel: NDArray[np.float32] = result.kernel
     return kernel
 

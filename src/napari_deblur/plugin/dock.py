@@ -273,7 +273,7 @@ class TaskWidget(Container[Widget]):
         """Mark wrong fields, and let Run say what keeps it from running."""
         problems = dict(self._all_problems())
         for widget, tooltip in self._tooltips.items():
-            mark(widget, problems.get(widget, ""), tooltip)
+            mark(widget, problems.get(widget, ""), tooltip or "")
         reasons = list(problems.values())
         if activity.is_taken_by_other(self._runner):
             reasons.insert(0, f"{activity.title} is running: wait for it or cancel it.")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import PushButton, Widget
+from magicgui.widgets import PushButton, SpinBox, Widget
 
 from napari_deblur.errors import DeblurError
 from napari_deblur.plugin.fields import (
@@ -18,7 +18,8 @@ from napari_deblur.plugin.fields import (
     tile_field,
 )
 from napari_deblur.plugin.preferences import read_preferences
-from napari_deblur.plugin.weights_task import missing_weights
+from napari_deblur.plugin.tasks import DEFAULT_REFINE
+from napari_deblur.plugin.weights_task import can_be_fetched, missing_weights
 
 __all__ = ["EngineFields"]
 
@@ -35,6 +36,15 @@ class EngineFields:
         self.folder = folder_field()
         self.device = device_field(preferences)
         self.tile = tile_field(preferences)
+        self.refine = SpinBox(
+            name="refine",
+            label="refinement",
+            min=0,
+            max=20,
+            value=DEFAULT_REFINE,
+            tooltip="Rounds in which the kernel is improved on the image itself. 0 takes the "
+            "network's kernel as it is: faster, and less precise.",
+        )
         self.fetch = PushButton(text="Download weights", label="", visible=False)
         self.model.changed.connect(self.show_apt_fields)
 
@@ -46,7 +56,7 @@ class EngineFields:
     @property
     def more(self) -> Sequence[Widget]:
         """Fields that are shown on demand."""
-        return self.device, self.tile
+        return self.refine, self.device, self.tile
 
     def values(self) -> dict[str, Any]:
         """Arguments for the functions of this plugin."""
@@ -54,6 +64,7 @@ class EngineFields:
             "model": model_value(self.model, self.folder),
             "device": str(self.device.value),
             "tile": int(self.tile.value) or None,
+            "refine": int(self.refine.value),
         }
 
     def show_apt_fields(self, *_: Any) -> None:
@@ -61,7 +72,7 @@ class EngineFields:
         own = self.model.value == FOLDER
         self.folder.visible = own
         missing = () if own else missing_weights(str(self.model.value))
-        self.fetch.visible = bool(missing)
+        self.fetch.visible = bool(missing) and can_be_fetched()
         if missing:
             size = sum(entry.size for entry, _ in missing) / 1e6
             self.fetch.text = f"Download weights ({size:.0f} MB)"
@@ -69,7 +80,7 @@ class EngineFields:
     def problems(self) -> Iterator[tuple[Widget, str]]:
         """Fields whose values cannot be used."""
         if self.model.value == FOLDER:
-            folder = Path(self.folder.value)
+            folder = Path(str(self.folder.value))
             absent = [name for name in _FILES if not (folder / name).is_file()]
             if absent:
                 names = " and no ".join(absent)

@@ -18,7 +18,7 @@ from napari_deblur.plugin.kernel_layers import kernel_layer
 from napari_deblur.plugin.provenance import LAYER, Record, describe
 from napari_deblur.plugin.regions import Region, region_of
 from napari_deblur.plugin.slices import Index, LayerView, PlaneSource, view_layer
-from napari_deblur.plugin.tasks import Task, finish, follow, where
+from napari_deblur.plugin.tasks import DEFAULT_REFINE, Task, finish, follow, where
 
 __all__ = ["EstimateRequest", "Planes", "estimate_kernel_of_layer", "estimate_task", "kernel_name"]
 
@@ -36,6 +36,7 @@ class EstimateRequest:
     model: str = "default"
     device: str = "auto"
     tile: int | None = None
+    refine: int = DEFAULT_REFINE
     level: int = 0
     channel_axis: int | None = None
     index: Index | None = None
@@ -54,6 +55,7 @@ class EstimateRequest:
             "model": self.model,
             "device": self.device,
             "tile": self.tile,
+            "refine": self.refine,
             "level": self.level,
             "channel_axis": self.channel_axis,
             "index": self.index,
@@ -73,6 +75,7 @@ def estimate_kernel_of_layer(
     model: str = "default",
     device: str = "auto",
     tile: int | None = None,
+    refine: int = DEFAULT_REFINE,
     level: int = 0,
     channel_axis: int | None = None,
     index: Index | None = None,
@@ -94,6 +97,8 @@ def estimate_kernel_of_layer(
         "auto", "cpu", "cuda", "cuda:0" or "mps".
     tile : int, optional
         Side of a tile in pixels; None to let the engine choose.
+    refine : int
+        Rounds in which an estimated kernel is improved on the image itself; 0 for none.
     level : int
         Level of a multiscale layer; 0 is the finest.
     channel_axis : int, optional
@@ -113,7 +118,7 @@ def estimate_kernel_of_layer(
         When the layer, the model or a parameter cannot be used; the message says what to do.
     """
     request = EstimateRequest(
-        layer, region, planes, model, device, tile, level, channel_axis, index
+        layer, region, planes, model, device, tile, refine, level, channel_axis, index
     )
     return finish(estimate_task(request))
 
@@ -135,10 +140,11 @@ def _estimate(request: EstimateRequest, view: LayerView, region: Region | None) 
         "model": request.model,
         "device": request.device,
         "tile": request.tile,
+        "refine": request.refine,
         "channel_axis": view.engine_channel_axis,
         "region": None if region is None else region.within(view.size),
     }
-    stages = ("load", "kernel")
+    stages = ("load", "kernel", "refine")
     indices = list(view.indices(request.index))
     kernels: dict[Index, NDArray[np.float32]] = {}
     if request.planes == "pooled":

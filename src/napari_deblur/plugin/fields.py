@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from magicgui.types import FileDialogMode
 from magicgui.widgets import ComboBox, FileEdit, SpinBox, Widget
 from napari.layers import Image
 
@@ -83,7 +84,7 @@ def folder_field() -> FileEdit:
     return FileEdit(
         name="folder",
         label="folder",
-        mode="d",
+        mode=FileDialogMode.EXISTING_DIRECTORY,
         value=Path(),
         visible=False,
         tooltip="Holds analysis.safetensors and synthesis.safetensors.",

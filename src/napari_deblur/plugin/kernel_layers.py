@@ -83,14 +83,14 @@ class KernelSource:
                     "kernel or with one for each plane"
                 )
             self._held: LayerView | None = held
-            self._array: NDArray[Any] | None = None
+            self._array: NDArray[Any] = np.empty((0, 0))
         else:
-            self._held, self._array = None, kernel
+            self._held, self._array = None, np.asarray(kernel)
 
     def at(self, index: Index) -> NDArray[Any]:
         """Return the kernel (m, m) of one plane."""
         if self._held is None:
-            return np.asarray(self._array)
+            return self._array
         held = self._held
         plane = held.plane(index if held.count > 1 else (0,) * len(held.stack_axes))
         axis = held.plane_channel_axis
@@ -100,7 +100,7 @@ class KernelSource:
     @property
     def largest(self) -> int:
         """Longer side of the kernels in pixels."""
-        return max(self._held.size if self._held is not None else np.shape(self._array))
+        return int(max(self._array.shape if self._held is None else self._held.size))
 
 
 def is_kernel(layer: Any) -> bool:

@@ -20,7 +20,7 @@ from napari_deblur.plugin.metadata import KEY, mosaic_attributes, spread
 from napari_deblur.plugin.provenance import Record, describe
 from napari_deblur.plugin.regions import SMALLEST_SIDE
 from napari_deblur.plugin.slices import Index, LayerView, view_layer
-from napari_deblur.plugin.tasks import Task, finish, follow, where
+from napari_deblur.plugin.tasks import DEFAULT_REFINE, Task, finish, follow, where
 
 __all__ = ["MapRequest", "map_kernels_of_layer", "map_name", "map_task", "mosaic", "patches"]
 
@@ -36,13 +36,14 @@ class MapRequest:
     model: str = "default"
     device: str = "auto"
     tile: int | None = None
+    refine: int = DEFAULT_REFINE
     level: int = 0
     channel_axis: int | None = None
     index: Index | None = None
 
     def parameters(self) -> dict[str, Any]:
         """Return what a script would pass."""
-        names = ("grid", "model", "device", "tile", "level", "channel_axis", "index")
+        names = ("grid", "model", "device", "tile", "refine", "level", "channel_axis", "index")
         return {name: getattr(self, name) for name in names}
 
 
@@ -58,6 +59,7 @@ def map_kernels_of_layer(
     model: str = "default",
     device: str = "auto",
     tile: int | None = None,
+    refine: int = DEFAULT_REFINE,
     level: int = 0,
     channel_axis: int | None = None,
     index: Index | None = None,
@@ -76,6 +78,8 @@ def map_kernels_of_layer(
         "auto", "cpu", "cuda", "cuda:0" or "mps".
     tile : int, optional
         Side of a tile in pixels; None to let the engine choose.
+    refine : int
+        Rounds in which an estimated kernel is improved on the image itself; 0 for none.
     level : int
         Level of a multiscale layer; 0 is the finest.
     channel_axis : int, optional
@@ -94,7 +98,7 @@ def map_kernels_of_layer(
     DeblurError
         When the layer, the model or a parameter cannot be used.
     """
-    request = MapRequest(layer, grid, model, device, tile, level, channel_axis, index)
+    request = MapRequest(layer, grid, model, device, tile, refine, level, channel_axis, index)
     return finish(map_task(request))
 
 
@@ -176,11 +180,12 @@ def _map(request: MapRequest, view: LayerView, cells: list[list[tuple[slice, sli
             channel_axis=view.engine_channel_axis,
             device=request.device,
             tile=request.tile,
+            refine=request.refine,
             region=window,
         )
         result = yield from follow(
             steps,
-            stages=("load", "kernel"),
+            stages=("load", "kernel", "refine"),
             start=number / len(windows),
             share=1 / len(windows),
             where=where(number, len(windows), "patch"),

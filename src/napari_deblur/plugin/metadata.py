@@ -51,7 +51,7 @@ def derived_attributes(
     view: LayerView,
     *,
     name: str,
-    offset: Sequence[float] | None = None,
+    offset: Sequence[float] | NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
     """Keyword arguments of a layer that shows the same scene as another one.
 

@@ -46,7 +46,7 @@ def read_preferences() -> Preferences:
     from napari.settings import get_plugin_settings
 
     try:
-        page = get_plugin_settings("napari-deblur").computing  # type: ignore[attr-defined]
+        page = get_plugin_settings("napari-deblur").computing
     except KeyError:
         return Preferences()
     return Preferences(

@@ -88,31 +88,55 @@ def record_of(layer: Any) -> dict[str, Any] | None:
 def command_line(about: Mapping[str, Any]) -> str:
     """Return the shell command that repeats a run on the source's file.
 
-    A source without a file is named after its layer: save it under this name first.
+    A source without a file is named after its layer: save it under this name first.  What the
+    command line has no word for is named in a comment; a kernel map has no command.
     """
     source, parameters = _input_name(about), about["parameters"]
-    stem = PurePath(source).stem
-    made = {
-        "deblurred": ["deblur", source, "-o", f"{stem}-deblurred.tif"],
-        "kernel": ["kernel", source, "-o", f"{stem}-kernel.tif"],
-        "shaken": ["shake", source, "-o", f"{stem}-shaken.tif"],
-        "true kernel": ["shake", source, "-o", f"{stem}-shaken.tif"],
-        "kernel map": ["kernel", source, "-o", f"{stem}-kernels.tif"],
-    }[about["kind"]]
-    words = ["napari-deblur", *made]
-    if about["kind"] in ("shaken", "true kernel"):
-        words += [f"--{key}={parameters[key]}" for key in ("size", "seed", "noise", "saturation")]
-        return shlex.join(words)
-    words += [f"--model={about['model']}", f"--device={about['device']}"]
-    if parameters.get("tile"):
-        words.append(f"--tile={parameters['tile']}")
-    if about["kind"] == "deblurred" and parameters.get("noise") is not None:
-        words.append(f"--noise={parameters['noise']}")
-    if about["kind"] == "deblurred" and isinstance(parameters["kernel"], dict):
-        words.append(f"--kernel={parameters['kernel'][LAYER]}.tif")
-    if about["kind"] == "kernel map":
-        words.append("--grid={}x{}".format(*parameters["grid"]))
-    return shlex.join(words)
+    stem, kind = PurePath(source).stem, about["kind"]
+    if kind == "kernel map":
+        return ""
+    if kind in ("shaken", "true kernel"):
+        words = ["shake", source, "-o", f"{stem}-shaken.tif"]
+        words += [f"--{key}={parameters[key]}" for key in ("size", "seed", "noise")]
+        words += _differing(parameters, saturation=1.0)
+    else:
+        verb, made = {
+            "deblurred": ("deblur", f"{stem}-deblurred.tif"),
+            "kernel": ("kernel", f"{stem}-kernel.tif"),
+        }[kind]
+        words = [
+            verb,
+            source,
+            "-o",
+            made,
+            f"--model={about['model']}",
+            f"--device={about['device']}",
+        ]
+        words += _differing(parameters, tile=None, noise=None, refine=5)
+        kernel = parameters.get("kernel")
+        if isinstance(kernel, dict):
+            words.append(f"--kernel={kernel[LAYER]}.tif")
+        if kernel == "pooled":
+            words.append("--one-kernel")
+    return shlex.join(["napari-deblur", *words]) + _unsaid(about)
+
+
+def _differing(parameters: Mapping[str, Any], **defaults: Any) -> list[str]:
+    """Options for the parameters that differ from the command line's defaults."""
+    return [
+        f"--{name}={parameters[name]}"
+        for name, default in defaults.items()
+        if parameters.get(name, default) != default
+    ]
+
+
+def _unsaid(about: Mapping[str, Any]) -> str:
+    """Comment that names what the command does not do as the widget did."""
+    parameters = about["parameters"]
+    names = [name for name in ("region", "level", "channel_axis") if parameters.get(name)]
+    if isinstance(parameters.get("kernel"), list):
+        names.append("kernel")
+    return f"  # without {', '.join(names)}" if names else ""
 
 
 _FUNCTIONS = {

@@ -8,7 +8,7 @@ Neither Qt nor torch here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,12 +118,12 @@ def region_of(marks: Layer, layer: Image, view: LayerView) -> Region:
     return region if inside.all() else Region(region.rows, region.columns, inside)
 
 
-def _region(view: LayerView, low: Sequence[float], high: Sequence[float], where: str) -> Region:
+def _region(view: LayerView, low: Iterable[float], high: Iterable[float], where: str) -> Region:
     slices = [
         slice(int(np.clip(np.floor(a), 0, side)), int(np.clip(np.ceil(b), 0, side)))
         for a, b, side in zip(low, high, view.size, strict=True)
     ]
-    region = Region(*slices)
+    region = Region(slices[0], slices[1])
     if min(region.size) < SMALLEST_SIDE:
         height, width = (max(0, side) for side in region.size)
         raise InputError(
@@ -140,7 +140,7 @@ def _shapes_mask(shapes: Shapes, layer: Image, view: LayerView) -> NDArray[np.bo
         vertices = _outline(np.asarray(shapes.data[number]), str(shapes.shape_type[number]))
         pixels = _to_pixels(vertices, shapes, layer, view)
         # Vertices lie in continuous coordinates; a pixel counts when its centre is inside.
-        mask |= polygon2mask(view.size, pixels)
+        mask |= polygon2mask(view.size, pixels)  # type: ignore[no-untyped-call]
     return mask
 
 
@@ -165,7 +165,7 @@ def _labels_mask(labels: Labels, layer: Image, view: LayerView) -> NDArray[np.bo
     world = _world(layer, points)
     found = np.rint(_data(labels, _fit(world, labels.ndim))).astype(int)
     if labels.ndim > 2:  # a stack of labels counts as one mask: what is marked anywhere
-        data = data.reshape(-1, *data.shape[-2:]).any(axis=0)
+        data = np.asarray(data.reshape(-1, *data.shape[-2:]).any(axis=0))
         found = found[:, -2:]
     inside = np.all((found >= 0) & (found < data.shape), axis=1)
     mask = np.zeros(rows.size, dtype=bool)

@@ -97,7 +97,7 @@ class _Failure:
     error: Exception
 
 
-class _DockProgress(cancelable_progress):
+class _DockProgress(cancelable_progress):  # type: ignore[misc]
     """A bar in napari's activity dock whose Cancel button reaches the run."""
 
     def __init__(self, title: str, on_cancel: Callable[[], None]) -> None:

@@ -27,7 +27,8 @@ def clock() -> list[LayerDataTuple]:
     """
     from skimage import data
 
-    return [(data.clock(), {"name": "clock"}, "image")]
+    picture = data.clock()  # type: ignore[no-untyped-call]
+    return [(picture, {"name": "clock"}, "image")]
 
 
 def photograph() -> list[LayerDataTuple]:
@@ -37,7 +38,8 @@ def photograph() -> list[LayerDataTuple]:
     """
     from skimage import data
 
-    return _with_truth(Image(data.coffee(), name="coffee", rgb=True), size=21, seed=4)
+    picture = data.coffee()  # type: ignore[no-untyped-call]
+    return _with_truth(Image(picture, name="coffee", rgb=True), size=21, seed=4)
 
 
 def fluorescence() -> list[LayerDataTuple]:

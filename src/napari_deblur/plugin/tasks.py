@@ -14,7 +14,20 @@ from typing import Any, TypeAlias, TypeVar
 
 from napari.types import LayerDataTuple
 
-__all__ = ["Event", "Opened", "Step", "Task", "Written", "finish", "follow", "where"]
+__all__ = [
+    "DEFAULT_REFINE",
+    "Event",
+    "Opened",
+    "Step",
+    "Task",
+    "Written",
+    "finish",
+    "follow",
+    "where",
+]
+
+DEFAULT_REFINE = 5
+"""Rounds of refinement, as `napari_deblur.deblur` has them; said here again to keep torch out."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +89,10 @@ def finish(task: Generator[Event, None, T]) -> T:
 _STAGES = {
     "load": (0.0, "Loading the model"),
     "kernel": (0.02, "Estimating the kernel"),
-    "deblur": (0.4, "Deblurring"),
+    "refine": (0.15, "Refining the kernel"),
+    "deblur": (0.6, "Deblurring"),
 }
+_PARTS = {"kernel": "tile", "refine": "step", "deblur": "tile"}
 
 
 def follow(
@@ -116,7 +131,8 @@ def follow(
             done = begins[number] + part * (begins[number + 1] - begins[number])
             text = _STAGES[progress.stage][1] + where
             if progress.total > 1:
-                text += f", tile {min(progress.done + 1, progress.total)} of {progress.total}"
+                part_of = _PARTS[progress.stage]
+                text += f", {part_of} {min(progress.done + 1, progress.total)} of {progress.total}"
             yield Step(start + share * done, text)
     finally:
         steps.close()
