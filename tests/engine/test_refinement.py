@@ -13,7 +13,7 @@ from napari_deblur.blur.forward import convolve
 from napari_deblur.engine.layout import open_picture
 from napari_deblur.engine.refinement import refine_kernel
 from napari_deblur.engine.region import find_region
-from napari_deblur.engine.run import drain, kernel_steps
+from napari_deblur.engine.run import deblur_steps, drain, kernel_steps
 from napari_deblur.engine.simulate import shake
 
 CPU = torch.device("cpu")
@@ -60,7 +60,7 @@ def test_the_image_is_never_explained_worse_than_at_the_start(shaken, start):
     kernel = truth if start == "truth" else blob(15)
     refined = drain(refine_kernel(frames_of(blurry), kernel, 1, CPU))
     image = [torch.from_numpy(np.asarray(blurry, np.float32))[None, None]]
-    assert energy(image, refined) <= energy(image, kernel) * (1 + 1e-6)
+    assert energy(image, refined) <= energy(image, kernel) * (1 + 1e-5)
 
 
 def test_frames_that_share_a_kernel_give_a_better_one_than_a_noisy_frame_alone(shaken):
@@ -98,3 +98,23 @@ def test_a_large_picture_is_worked_on_where_its_edges_are():
     blurry, truth = shake(wide, size=15, seed=3, noise=0.003)
     refined = drain(refine_kernel(frames_of(blurry), blob(15), 3, CPU))
     assert similarity(refined, truth) > 0.8
+
+
+@pytest.mark.parametrize("refine", [0, 3])
+def test_blur_larger_than_the_network_knows_is_looked_for_on_a_shrunk_image(model, refine):
+    sharp = skimage.data.camera()[60:300, 140:380] / np.float32(255)
+    blurry, truth = shake(sharp, size=25, seed=3, noise=0.003)
+    result = drain(deblur_steps(blurry, model=model, device="cpu", kernel_size=27, refine=refine))
+    assert result.kernel.shape == (27, 27)
+    assert result.kernel.sum() == pytest.approx(1, abs=1e-5)
+    if refine:
+        assert similarity(result.kernel, truth) > 0.8
+
+
+def test_a_given_kernel_may_be_larger_than_the_network_knows(model):
+    sharp = skimage.data.camera()[60:300, 140:380] / np.float32(255)
+    blurry, truth = shake(sharp, size=25, seed=3, noise=0.003)
+    result = drain(deblur_steps(blurry, truth, model=model, device="cpu"))
+    inner = np.s_[30:-30, 30:-30]
+    before, after = (np.mean((x[inner] - sharp[inner]) ** 2) for x in (blurry, result.image))
+    assert after < before / 3

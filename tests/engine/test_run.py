@@ -359,7 +359,11 @@ def test_nothing_to_see_gives_the_kernel_that_changes_nothing_and_says_so(model)
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"kernel": np.ones((17, 17))}, KernelError, "17"),
+        ({"kernel": np.ones((173, 173))}, KernelError, "at most 171x171"),
+        ({"kernel_size": 30}, KernelError, "kernel_size is 30"),
+        ({"kernel_size": 173}, InputError, "from 3 to 171"),
+        ({"refine": -1}, InputError, "refine -1"),
+        ({"refine": 2.5}, InputError, "refine 2.5"),
         ({"kernel": np.ones((4, 4))}, KernelError, "4x4"),
         ({"kernel": np.ones(5)}, KernelError, "2-D"),
         ({"kernel": -np.ones((5, 5))}, KernelError, "negative"),

@@ -193,7 +193,7 @@ def clean_kernel(
     kept = masses >= min(speck * masses.sum(), masses.max())
     values[~np.isin(labels, 1 + np.flatnonzero(kept))] = 0
     values = _centre_on_pixel(values)
-    return (values / values.sum()).astype(np.float32)
+    return np.asarray(values / values.sum(), np.float32)
 
 
 def _centre_on_pixel(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -23,6 +23,7 @@ def estimate_kernel(
     device: str = "auto",
     tile: int | None = None,
     region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
+    kernel_size: int | None = None,
     refine: int = 5,
 ) -> NDArray[np.float32]:
     """Estimate the blur kernel of an image.
@@ -37,13 +38,14 @@ def estimate_kernel(
     region : pair of slice, or array of shape (H, W), optional
         Rows and columns, or a mask, of the part of the image to look at; at least 16 x 16 pixels,
         better several hundred.  Everything by default.
-    refine : int
+    kernel_size, refine
         See `deblur`.
 
     Returns
     -------
     ndarray of shape (m, m), float32
-        Convolution kernel with its centroid in the middle, non-negative, sum 1; m is the model's.
+        Convolution kernel with its centroid in the middle, non-negative, sum 1; m is
+        `kernel_size`.
         For an image without any texture, the kernel that changes nothing, and a warning.
 
     Raises
@@ -66,12 +68,13 @@ def estimate_kernel(
         device=device,
         tile=tile,
         region=region,
+        kernel_size=kernel_size,
         refine=refine,
     )
     return drain(steps).kernel
 
 
-def deblur(  # noqa: PLR0913
+def deblur(
     image: ArraySource | ArrayLike,
     kernel: ArrayLike | None = None,
     *,
@@ -80,6 +83,7 @@ def deblur(  # noqa: PLR0913
     device: str = "auto",
     tile: int | None = None,
     region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
+    kernel_size: int | None = None,
     refine: int = 5,
     noise: float | None = None,
     value_range: tuple[float, float] | None = None,
@@ -100,8 +104,9 @@ def deblur(  # noqa: PLR0913
         Grey, RGB, or RGB with alpha; integers or floats, finite, at least 16 x 16 pixels.  Memory
         maps, Zarr and dask arrays are read piece by piece.  It is never written to.
     kernel : array of shape (n, n), optional
-        A known convolution kernel of any odd size up to the model's m: real, finite, non-negative,
-        not all zero; it is scaled to sum 1.  Estimated from the image by default.
+        A known convolution kernel of any odd size up to 171 (up to the model's m, if the model
+        has no deconvolution): real, finite, non-negative, not all zero; it is scaled to sum 1.
+        Estimated from the image by default.
     model : str or Path
         A model's name (``napari-deblur models list``), or a folder that holds
         `analysis.safetensors` and `synthesis.safetensors`.
@@ -116,6 +121,9 @@ def deblur(  # noqa: PLR0913
         memory does not suffice.
     region : pair of slice, or array of shape (H, W), optional
         Where the kernel is estimated; see `estimate_kernel`.
+    kernel_size : int, optional
+        Side in pixels of the kernel that is estimated: odd, from 3 to 171, and larger than the
+        blur; the model's m by default.  The network looks for larger ones on a shrunk image.
     refine : int
         Rounds on each scale in which the estimated kernel is improved on the image itself, by
         turns with a sharp image of strong edges.  0 takes the network's kernel as it is: faster,
@@ -168,6 +176,7 @@ def deblur(  # noqa: PLR0913
         device=device,
         tile=tile,
         region=region,
+        kernel_size=kernel_size,
         refine=refine,
         noise=noise,
         value_range=value_range,

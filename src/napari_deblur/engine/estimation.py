@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from napari_deblur.blur.kernel import centre_kernel, delta_kernel
 from napari_deblur.engine.progress import Progress
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from napari_deblur.engine.layout import Picture
     from napari_deblur.engine.pair import Pair
 
-__all__ = ["Estimate", "estimate"]
+__all__ = ["Estimate", "estimate", "shrink"]
 
 T = TypeVar("T")
 
@@ -51,7 +52,7 @@ class Estimate:
 
 
 def estimate(
-    pair: Pair, frames: Sequence[tuple[Picture, Region]], tile: int
+    pair: Pair, frames: Sequence[tuple[Picture, Region]], tile: int, factor: float = 1.0
 ) -> Generator[Progress, None, Estimate]:
     """Estimate the one kernel that blurred all frames.
 
@@ -63,6 +64,9 @@ def estimate(
         Images, and the part of each that counts.
     tile : int
         Side of a window in pixels.
+    factor : float
+        At most 1: the images are shrunk by it first, for blur larger than the network knows.
+        The kernel is that of the shrunk images.
     """
     windows = [
         (picture, region, window) for picture, region in frames for window in region.windows(tile)
@@ -73,7 +77,7 @@ def estimate(
     for done, (picture, region, window) in enumerate(windows):
         yield Progress("kernel", done, len(windows))
         values = luma(picture.read(window))
-        values = region.fade(values, window, pair.kernel_size // 2)
+        values = shrink(region.fade(values, window, pair.kernel_size // 2), factor)
         contrast = _contrast(values)
         if contrast <= _LEAST_CONTRAST:
             continue
@@ -85,6 +89,16 @@ def estimate(
     if result is None:
         return Estimate(delta_kernel(pair.kernel_size), informative=False)
     return Estimate(result, informative=True)
+
+
+def shrink(values: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
+    """Scale (h, w) by `factor`, at most 1, without aliasing."""
+    if factor == 1:
+        return values
+    size = [max(1, round(side * factor)) for side in values.shape]
+    batch = torch.from_numpy(np.ascontiguousarray(values))[None, None]
+    shrunk = functional.interpolate(batch, size=size, mode="bilinear", antialias=True)
+    return np.asarray(shrunk[0, 0].numpy())
 
 
 def _spread(items: list[T], most: int) -> list[T]:

@@ -21,7 +21,10 @@ from napari_deblur.weights.registry import find_model, find_weights
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Pair", "load_pair"]
+__all__ = ["LARGEST_KERNEL", "Pair", "load_pair"]
+
+LARGEST_KERNEL = 171
+"""Side in pixels of the largest kernel that is estimated or deconvolved."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,18 @@ class Pair:
 
     @property
     def kernel_size(self) -> int:
-        """Side m in pixels of the largest kernel."""
+        """Side m in pixels of the kernels that the networks know."""
         return self.synthesis.config.kernel_size
+
+    @property
+    def largest_kernel(self) -> int:
+        """Side in pixels of the largest kernel that images can be deblurred with.
+
+        Behind a deconvolution the network's own size is no limit: its guides get larger kernels
+        shrunk.
+        """
+        alone = self.synthesis.config.front_end == "none"
+        return self.kernel_size if alone else max(self.kernel_size, LARGEST_KERNEL)
 
     def autocast(self) -> AbstractContextManager[None]:
         """Context in which convolutions compute in this pair's precision."""

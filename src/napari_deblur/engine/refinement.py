@@ -51,7 +51,7 @@ Images = list[torch.Tensor]
 
 @dataclass(frozen=True)
 class _Path:
-    """A start: a kernel at full size, and the number of the scale that it enters at."""
+    """A start: a kernel, and the number of the scale that it has and enters at."""
 
     kernel: NDArray[np.float32]
     scale: int
@@ -62,6 +62,9 @@ def refine_kernel(
     kernel: NDArray[np.float32],
     rounds: int,
     device: torch.device,
+    *,
+    factor: float = 1.0,
+    size: int | None = None,
 ) -> Generator[Progress, None, NDArray[np.float32]]:
     """Improve the kernel that blurred all frames.
 
@@ -75,17 +78,21 @@ def refine_kernel(
         Rounds on each scale, 1 or more.
     device : torch.device
         Where to compute.
+    factor : float
+        Scale of the images that `kernel` was found on, relative to the frames; at most 1.
+    size : int, optional
+        Side of the kernel at full resolution, odd; that of `kernel` by default.
 
     Returns
     -------
-    ndarray, shape (m, m), float32
+    ndarray, shape (size, size), float32
         Sum 1; centroid in the middle pixel.
     """
     schedule = Schedule(rounds=rounds)
     views = _views(frames, device)
-    scales = plan_scales(kernel.shape[-1])
+    scales = plan_scales(size or kernel.shape[-1])
     chosen_at = _first_of(scales, _CHOICE_FACTOR)
-    paths = _paths(kernel, scales)
+    paths = _paths(kernel, factor, scales)
     total = sum(chosen_at + 1 - path.scale for path in paths) + len(scales) - chosen_at - 1
     done = 0
     yield Progress("refine", done, total)
@@ -106,14 +113,15 @@ def refine_kernel(
         done += 1
         yield Progress("refine", done, total)
     images = _shrink(views, scales[-1])
-    return min((current, kernel), key=lambda each: energy(images, each))
+    start = resize_kernel(kernel, 1 / factor, scales[-1].kernel_size)
+    return min((current, start), key=lambda each: energy(images, each))
 
 
-def _paths(kernel: NDArray[np.float32], scales: Sequence[Scale]) -> list[_Path]:
+def _paths(kernel: NDArray[np.float32], factor: float, scales: Sequence[Scale]) -> list[_Path]:
     """Return the starts: from nothing, from the network's kernel either way up."""
-    enters = _first_of(scales, _NETWORK_FACTOR)
+    enters = _first_of(scales, _NETWORK_FACTOR * factor)
     scale = scales[enters]
-    coarse = resize_kernel(kernel, scale.factor, scale.kernel_size)
+    coarse = resize_kernel(kernel, scale.factor / factor, scale.kernel_size)
     turned = np.ascontiguousarray(coarse[::-1, ::-1])
     return [
         _Path(straight_start(scales[0].kernel_size), 0),

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from napari_deblur.blur.kernel import check_kernel, resize_kernel_support
+from napari_deblur.blur.alternation import resize_kernel
+from napari_deblur.blur.kernel import check_kernel, check_side, delta_kernel
 from napari_deblur.engine.devices import pick_device
 from napari_deblur.engine.estimation import Estimate, estimate
 from napari_deblur.engine.layout import Picture, Window, open_picture
-from napari_deblur.engine.pair import Pair, load_pair
+from napari_deblur.engine.pair import LARGEST_KERNEL, Pair, load_pair
 from napari_deblur.engine.progress import SMALLEST_TILE, Progress, with_smaller_tiles
 from napari_deblur.engine.refinement import DEFAULT_ROUNDS, refine_kernel
 from napari_deblur.engine.region import Region, find_region
@@ -124,6 +125,7 @@ def kernel_steps(
     device: str = "auto",
     tile: int | None = None,
     region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
+    kernel_size: int | None = None,
     refine: int = DEFAULT_ROUNDS,
 ) -> Generator[Progress, None, KernelResult]:
     """Estimate the kernel of an image, or the one kernel that several images share.
@@ -137,7 +139,7 @@ def kernel_steps(
         See `napari_deblur.deblur`.
     region : pair of slice, or array of shape (H, W), optional
         Rows and columns, or a mask, of the part of every image that counts.
-    refine : int
+    kernel_size, refine
         See `napari_deblur.deblur`.
 
     Yields
@@ -164,13 +166,15 @@ def kernel_steps(
     frames = [(each, find_region(region, each.layout.size)) for each in pictures]
     _check_tile(tile)
     _check_refine(refine)
+    _check_kernel_size(kernel_size)
     pair = yield from _load(model, device)
-    found = yield from _estimate(pair, frames, tile, refine)
+    found = yield from _estimate(pair, frames, tile, kernel_size or pair.kernel_size, refine)
     settings = {
         **_provenance(pair),
         "channel_axis": channel_axis,
         "tile": tile,
         "region": _describe(region),
+        "kernel_size": kernel_size,
         "refine": refine,
         "frames": len(frames),
     }
@@ -180,7 +184,7 @@ def kernel_steps(
     )
 
 
-def deblur_steps(  # noqa: PLR0913
+def deblur_steps(
     image: ArraySource | ArrayLike,
     kernel: ArrayLike | None = None,
     *,
@@ -189,6 +193,7 @@ def deblur_steps(  # noqa: PLR0913
     device: str = "auto",
     tile: int | None = None,
     region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
+    kernel_size: int | None = None,
     refine: int = DEFAULT_ROUNDS,
     noise: float | None = None,
     value_range: tuple[float, float] | None = None,
@@ -198,7 +203,8 @@ def deblur_steps(  # noqa: PLR0913
 
     Parameters
     ----------
-    image, kernel, model, channel_axis, device, tile, region, refine, noise, value_range, out
+    image, kernel, model, channel_axis, device, tile, region, kernel_size, refine, noise, \
+value_range, out
         See `napari_deblur.deblur`.
 
     Yields
@@ -226,14 +232,15 @@ def deblur_steps(  # noqa: PLR0913
     given = None if kernel is None else check_kernel(kernel)
     _check_tile(tile)
     _check_refine(refine)
+    _check_kernel_size(kernel_size)
     _check_noise(noise)
     out = _check_out(out, picture)
     pair = yield from _load(model, device)
     if given is None:
-        found = yield from _estimate(pair, [(picture, area)], tile, refine)
+        size = kernel_size or pair.kernel_size
+        found = yield from _estimate(pair, [(picture, area)], tile, size, refine)
     else:
-        fitting = check_kernel(given, largest=pair.kernel_size)
-        found = Estimate(resize_kernel_support(fitting, pair.kernel_size), informative=True)
+        found = Estimate(check_kernel(given, largest=pair.largest_kernel), informative=True)
     used: int | None = tile
     if found.informative:
         levels = _noise_levels(pair, picture, noise)
@@ -245,6 +252,7 @@ def deblur_steps(  # noqa: PLR0913
         "channel_axis": channel_axis,
         "tile": used,
         "region": _describe(region),
+        "kernel_size": kernel_size,
         "refine": refine,
         "noise": float(levels.mean()) * picture.layout.span,
         "value_range": [picture.layout.low, picture.layout.high],
@@ -265,10 +273,17 @@ def _load(model: str | Path, device: str) -> Generator[Progress, None, Pair]:
 
 
 def _estimate(
-    pair: Pair, frames: Sequence[tuple[Picture, Region]], tile: int | None, rounds: int
+    pair: Pair,
+    frames: Sequence[tuple[Picture, Region]],
+    tile: int | None,
+    size: int,
+    rounds: int,
 ) -> Generator[Progress, None, Estimate]:
+    """The kernel (size, size): the network's, on shrunk images if it must be, then refined."""
+    factor = min(1.0, pair.kernel_size / size)
+
     def steps(side: int) -> Generator[Progress, None, Estimate]:
-        return estimate(pair, frames, side)
+        return estimate(pair, frames, side, factor)
 
     found = yield from with_smaller_tiles(steps, tile or choose_tile(pair), pair.device)
     if not found.informative:
@@ -278,10 +293,13 @@ def _estimate(
             NothingToEstimateWarning,
             stacklevel=2,
         )
-    elif rounds:
-        kernel = yield from refine_kernel(frames, found.kernel, rounds, pair.device)
-        return Estimate(kernel, informative=True)
-    return found
+        return Estimate(delta_kernel(size), informative=False)
+    if rounds == 0:
+        return Estimate(resize_kernel(found.kernel, 1 / factor, size), informative=True)
+    kernel = yield from refine_kernel(
+        frames, found.kernel, rounds, pair.device, factor=factor, size=size
+    )
+    return Estimate(kernel, informative=True)
 
 
 def _synthesise(
@@ -375,6 +393,16 @@ def _check_refine(rounds: int) -> None:
         raise InputError(
             f"refine {rounds!r} is not a number of rounds: give 0 for the network's kernel as it "
             f"is, or a whole number such as {DEFAULT_ROUNDS}"
+        )
+
+
+def _check_kernel_size(size: int | None) -> None:
+    if size is None:
+        return
+    if not 3 <= check_side(size, name="kernel_size") <= LARGEST_KERNEL:
+        raise InputError(
+            f"kernel_size is {size}: it must be an odd number from 3 to {LARGEST_KERNEL}; "
+            "shrink the image if its blur is larger"
         )
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_deblur.blur.alternation import resize_kernel
 from napari_deblur.blur.kernel import kernel_support, resize_kernel_support
 from napari_deblur.engine.devices import free_memory
 from napari_deblur.engine.tiles import Tile, plan_tiles
@@ -62,7 +63,7 @@ class Plan:
     tile : int
         Side of the tiles of a block in pixels.
     kernel : ndarray of shape (m, m), float32
-        The kernel, of the size that the network takes.
+        The kernel, of any odd side.
     steps : int
         Steps that all blocks and channels take together.
     """
@@ -77,7 +78,7 @@ class Plan:
 class _Batch:
     """Images (B, c, h, w) that go through the network together, and what it is told about them.
 
-    `trimmed` is the kernel without its empty margin, which makes deconvolutions cheaper.
+    `kernel` is for the guides; `trimmed`, without its empty margin, for deconvolutions.
     """
 
     blurry: torch.Tensor
@@ -199,9 +200,15 @@ def _make_batch(
     else:
         blurry, sigma = blurry[None].expand(-1, 3, -1, -1), sigma.mean(dim=0, keepdim=True)
     trimmed = resize_kernel_support(kernel, kernel_support(kernel, fraction=0))
-    kernels = [torch.from_numpy(each).to(pair.device) for each in (kernel, trimmed)]
+    guide = _guide(trimmed, pair.kernel_size)
+    kernels = [torch.from_numpy(each).to(pair.device) for each in (guide, trimmed)]
     whole, bare = (each.expand(len(blurry), -1, -1) for each in kernels)
     return _Batch(blurry, kernel=whole, trimmed=bare, sigma=sigma)
+
+
+def _guide(trimmed: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """What the guides see: the kernel padded to (size, size), or shrunk if it is larger."""
+    return resize_kernel(trimmed, min(1.0, size / trimmed.shape[-1]), size)
 
 
 def _deblur_batch(pair: Pair, batch: _Batch, tile: int) -> Generator[None, None, torch.Tensor]:
