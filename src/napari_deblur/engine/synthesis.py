@@ -23,7 +23,7 @@ from napari_deblur.engine.devices import free_memory
 from napari_deblur.engine.tiles import Tile, plan_tiles
 from napari_deblur.errors import WeightsError
 from napari_deblur.networks.frontend import candidates, pull_to_data
-from napari_deblur.networks.noise import estimate_noise
+from napari_deblur.blur.noise import estimate_noise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -253,7 +253,7 @@ def _improve_tile(
 ) -> None:
     images = [image[..., *part.source] for image in (batch.blurry, *deconvolved)]
     with pair.autocast():
-        made = pair.synthesis._refine(images, batch.kernel, batch.sigma)  # noqa: SLF001
+        made = pair.synthesis.improve(images, batch.kernel, batch.sigma)
     made = made[..., *part.inner].float()
     result[..., *part.owned] = deconvolved[0][..., *part.owned] + made if deconvolved else made
 

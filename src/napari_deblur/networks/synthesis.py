@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from napari_deblur.errors import InputError, KernelError
 from napari_deblur.networks.frontend import candidates, count_candidates, pull_to_data
-from napari_deblur.networks.noise import estimate_noise
+from napari_deblur.blur.noise import estimate_noise
 from napari_deblur.networks.unet import GuidedUNet
 
 if TYPE_CHECKING:
@@ -84,16 +84,33 @@ class SynthesisNetwork(nn.Module):
             noise_sigma = estimate_noise(blurry) if self.needs_noise else blurry.new_empty(0)
         noise_sigma = noise_sigma.to(blurry)
         if self.config.front_end == "none":
-            return self._refine([blurry], guide, noise_sigma)
+            return self.improve([blurry], guide, noise_sigma)
         best, *others = candidates(self.config.front_end, blurry, kernel, noise_sigma)
-        result = best + self._refine([blurry, best, *others], guide, noise_sigma)
+        result = best + self.improve([blurry, best, *others], guide, noise_sigma)
         for log_strength in self.log_strengths:
             best = pull_to_data(result, blurry, kernel, noise_sigma, log_strength.exp())
-            result = best + self._refine([blurry, best, *others], guide, noise_sigma)
+            result = best + self.improve([blurry, best, *others], guide, noise_sigma)
         return result
 
-    def _refine(self, images: list[Tensor], kernel: Tensor, noise_sigma: Tensor) -> Tensor:
-        """Apply the U-Net to images ``(B, C, H, W)``, padded to what its levels divide."""
+    def improve(self, images: list[Tensor], kernel: Tensor, noise_sigma: Tensor) -> Tensor:
+        """Apply the U-Net alone; whoever works in tiles calls this for each of them.
+
+        Parameters
+        ----------
+        images
+            The blurry image and its deconvolutions, each ``(B, C, H, W)``, padded here to what
+            the U-Net's levels divide.
+        kernel
+            ``(B, m, m)``, padded with zeros to the configuration's `kernel_size`.
+        noise_sigma
+            ``(B,)``.
+
+        Returns
+        -------
+        Tensor
+            ``(B, C, H, W)``, float32: the image, or behind a front end what to add to the best
+            deconvolution.
+        """
         height, width = images[0].shape[-2:]
         if self.config.noise_input:
             level = noise_sigma * _NOISE_SCALE
