@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from napari_deblur.blur.deconvolution import hyper_laplacian
 from napari_deblur.blur.forward import convolve
+from napari_deblur.blur.noise import estimate_noise
 from napari_deblur.errors import InputError, KernelError
 from napari_deblur.networks.config import SynthesisConfig
 from napari_deblur.networks.frontend import candidates, pull_to_data
 from napari_deblur.networks.guides import KernelGuide
-from napari_deblur.blur.noise import estimate_noise
 from napari_deblur.networks.presets import PRESETS
 from napari_deblur.networks.synthesis import SynthesisNetwork
 

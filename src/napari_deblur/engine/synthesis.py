@@ -19,11 +19,11 @@ import torch
 
 from napari_deblur.blur.alternation import resize_kernel
 from napari_deblur.blur.kernel import kernel_support, resize_kernel_support
+from napari_deblur.blur.noise import estimate_noise
 from napari_deblur.engine.devices import free_memory
 from napari_deblur.engine.tiles import Tile, plan_tiles
 from napari_deblur.errors import WeightsError
 from napari_deblur.networks.frontend import candidates, pull_to_data
-from napari_deblur.blur.noise import estimate_noise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_deblur.blur.noise import estimate_noise
 from napari_deblur.errors import InputError, KernelError
 from napari_deblur.networks.frontend import candidates, count_candidates, pull_to_data
-from napari_deblur.blur.noise import estimate_noise
 from napari_deblur.networks.unet import GuidedUNet
 
 if TYPE_CHECKING:
