@@ -239,7 +239,8 @@ def shrink(values: Tensor, beta: float, exponent: float) -> Tensor:
     Tensor, shape of `values`
         Differentiable, with derivative 0 where the solution is 0.
     """
-    return _Shrink.apply(values, beta, exponent)  # type: ignore[no-any-return, no-untyped-call]
+    solution: Tensor = _Shrink.apply(values, beta, exponent)  # type: ignore[no-untyped-call]
+    return solution
 
 
 class _Shrink(torch.autograd.Function):

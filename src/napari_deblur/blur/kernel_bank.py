@@ -224,7 +224,8 @@ class KernelSampler:
         sides = rng.choice(_odd_sides(self.smallest, self.largest), size=count)
         kernels = np.empty((count, self.size, self.size), np.float32)
         shaken = np.flatnonzero(families == 0)
-        for part in np.array_split(shaken, max(1, -(-len(shaken) // _BATCH))):
+        for start in range(0, len(shaken), _BATCH):
+            part = shaken[start : start + _BATCH]
             kernels[part] = _camera_shakes(rng, sides[part], self.size)
         for i in np.flatnonzero(families != 0):
             kernels[i] = _FAMILIES[families[i] - 1](rng, int(sides[i]), self.size)
