@@ -1,4 +1,4 @@
-"""The engine: goes on bit for bit, survives being killed, a full disk and a loss that is no number."""
+"""The engine: goes on bit for bit, survives kill -9, a full disk and a loss that is no number."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from toy import ToyTask, run_toy, toy_batch
 
 from napari_deblur.errors import OutputError, RecipeError
 from napari_deblur.training import checkpoints
 from napari_deblur.training.checkpoints import latest_checkpoint
 from napari_deblur.training.fit import Interrupted, TrainingError
-from toy import ToyTask, run_toy, toy_batch
 
 if TYPE_CHECKING:
     from napari_deblur.training.fit import Outcome

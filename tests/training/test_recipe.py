@@ -83,7 +83,7 @@ def test_mistake_in_the_model_is_named(setting: str, named: str) -> None:
 
 
 def test_unknown_recipe_and_broken_file_are_named(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="'huge': allowed are .*compact.*paper.*tiny"):
+    with pytest.raises(RecipeError, match=r"'huge': allowed are .*compact.*paper.*tiny"):
         load_recipe("huge")
     broken = tmp_path / "mine.toml"
     broken.write_text("seed = = 3")

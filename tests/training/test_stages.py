@@ -117,7 +117,7 @@ def test_folder_that_holds_a_run_is_not_overwritten_and_resumes_only_its_recipe(
 
 
 def test_missing_earlier_stage_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"analysis.safetensors' is missing: train stage 'analysis'"):
+    with pytest.raises(InputError, match=r"safetensors' is missing: train stage 'analysis'"):
         _short(tmp_path, stage="joint")
 
 
