@@ -192,6 +192,22 @@ def test_ome_tiff_of_an_imagej_file_gets_its_pixel_sizes(tmp_path: Path) -> None
         assert size in xml
 
 
+def test_tags_with_values_of_no_standard_do_not_prevent_writing(tmp_path: Path) -> None:
+    array = values(20, 30)
+    tifffile.imwrite(
+        tmp_path / "in.tif", array, resolution=(2, 3), extratags=[(274, 3, 1, 99, True)]
+    )
+    content = (tmp_path / "in.tif").read_bytes()
+    unit = struct.pack("<HHII", 296, 3, 1, 2)
+    assert unit in content
+    (tmp_path / "in.tif").write_bytes(content.replace(unit, struct.pack("<HHII", 296, 3, 1, 77)))
+    source = read_image(tmp_path / "in.tif")
+    write_image(tmp_path / "out.tif", array, source)
+    again = read_image(tmp_path / "out.tif")
+    np.testing.assert_array_equal(again.array, array)
+    assert again.metadata.resolution == ((2, 1), (3, 1))
+
+
 def test_palette_becomes_rgb(tmp_path: Path) -> None:
     indices = values(20, 30)
     palette = values(3, 256, dtype="uint16")

@@ -82,7 +82,11 @@ class Server:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Http(ThreadingHTTPServer):
+            def handle_error(self, *_: object) -> None:
+                """Say nothing of a client that hung up."""
+
+        self._http = Http(("127.0.0.1", 0), Handler)
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,))
         self._thread.start()

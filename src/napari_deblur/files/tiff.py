@@ -32,7 +32,8 @@ LARGEST_CLASSIC = 2**32 - 2**25
 """Bytes of values up to which offsets of 32 bits do; the rest is left to the metadata."""
 
 _NONE, _LZW, _DEFLATE, _PACKBITS, _ZSTD = 1, 5, 8, 32773, 50000
-_PALETTE, _RGB = 3, 2
+_PALETTE = 3
+_UNITS, _ORIENTATIONS = range(1, 6), range(1, 9)
 _LOSSLESS = {_LZW: "lzw", _DEFLATE: "zlib", _PACKBITS: "packbits", _ZSTD: "zstd"}
 _OWN_KINDS = {"generic", "uniform", "shaped"}  # series without a vendor's conventions
 _IMAGEJ_ITEMS = ("Info", "Labels", "Ranges", "LUTs", "Plot", "ROI", "Overlays", "Properties")
@@ -124,7 +125,7 @@ def _read_metadata(
         shaped={k: v for k, v in shaped.items() if k not in ("shape", "axes", "truncated")},
         imagej={key: imagej[key] for key in _IMAGEJ_ITEMS if key in imagej},
         resolution=resolution,
-        resolution_unit=1 if resolution is None else int(first.tags.valueof(296, 2)),
+        resolution_unit=1 if resolution is None else _known(first, 296, 2, _UNITS),
         compression=int(page.compression),
         predictor=int(page.predictor) != 1,
         tile=_tile(page),
@@ -132,9 +133,15 @@ def _read_metadata(
         byteorder=tiff.byteorder,
         photometric=int(page.photometric),
         extrasamples=tuple(int(value) for value in page.extrasamples),
-        orientation=int(first.tags.valueof(274, 1)),
+        orientation=_known(first, 274, 1, _ORIENTATIONS),
         icc_profile=first.iccprofile,
     )
+
+
+def _known(page: Any, code: int, default: int, allowed: range) -> int:
+    """Value of a tag, or 1, which means nothing, where it is none of the standard's."""
+    value = page.tags.valueof(code, default)
+    return int(value) if isinstance(value, int) and value in allowed else 1
 
 
 def _tile(page: tifffile.TiffPage) -> tuple[int, int] | None:
