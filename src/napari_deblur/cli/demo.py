@@ -47,8 +47,8 @@ def demo(
 
     settings = Settings(model, device, None)
     settings.open()
-    clock = skimage.data.clock()
-    astronaut = skimage.data.astronaut()
+    clock = skimage.data.clock()  # type: ignore[no-untyped-call]
+    astronaut = skimage.data.astronaut()  # type: ignore[no-untyped-call]
     with progress_bar() as report:
         _show_real(clock, out / _REAL, settings, report)
         _show_simulated(astronaut, out / _SIMULATED, settings, report)
