@@ -36,7 +36,7 @@ class _Method(StrEnum):
     BLURRY = "blurry"
 
 
-def evaluate(  # noqa: PLR0913  one parameter for each option
+def evaluate(
     benchmark: Annotated[_Benchmark, typer.Argument(help="Which benchmark.")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that holds its images.")],
     *,
