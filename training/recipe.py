@@ -230,7 +230,7 @@ class MachineRecipe:
     """Where the run takes place; may differ when a run is resumed.
 
     `precision` `auto` is bf16 for convolutions where the processor multiplies bf16 in hardware (a
-    GPU, a CPU with AMX) and float32 elsewhere, where bf16 is several times slower.
+    GPU, a CPU with AMX or AVX512-BF16) and float32 elsewhere, where bf16 is slower.
     """
 
     accelerator: Literal["auto", "cpu", "cuda", "gpu", "mps"] = "auto"

@@ -16,6 +16,7 @@ from lightning.fabric import Fabric
 
 from napari_deblur.errors import DeviceError, InputError, OutputError
 from napari_deblur.memory import keep_freed_memory
+from napari_deblur.networks.precision import convolution_dtype
 from napari_deblur.training.batches import KernelBank
 from napari_deblur.training.kernel_bank import make_bank, order_bank
 from napari_deblur.training.logs import say
@@ -163,13 +164,9 @@ class Session:
 def _precision(machine: MachineRecipe) -> Literal["bf16-mixed", "32-true"]:
     if machine.precision != "auto":
         return machine.precision
-    if machine.accelerator != "cpu" and torch.cuda.is_available():
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        # Private, and there since torch 2.6; without it float32 is the safe choice.
-        amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
-        fast = bool(amx and amx())
-    return "bf16-mixed" if fast else "32-true"
+    on_gpu = machine.accelerator != "cpu" and torch.cuda.is_available()
+    dtype = convolution_dtype(torch.device("cuda" if on_gpu else "cpu"))
+    return "bf16-mixed" if dtype == torch.bfloat16 else "32-true"
 
 
 def check_kernel_fits(kernels: KernelRecipe, size: int) -> None:

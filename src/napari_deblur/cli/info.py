@@ -16,7 +16,8 @@ _FEATURES = ("avx2", "avx512_f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_
 
 def info() -> None:
     """Print versions, devices, the cache and what the processor can do."""
-    from napari_deblur.engine.devices import available_devices, convolution_dtype, pick_device
+    from napari_deblur.engine.devices import available_devices, pick_device
+    from napari_deblur.networks.precision import convolution_dtype
     from napari_deblur.weights.fetch import cache_folder
 
     device = pick_device("auto")

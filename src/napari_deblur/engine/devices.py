@@ -1,4 +1,4 @@
-"""Which device computes, in which precision, and how much memory it has left."""
+"""Which device computes, and how much memory it has left."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from napari_deblur.errors import DeviceError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["available_devices", "convolution_dtype", "free_memory", "pick_device"]
+__all__ = ["available_devices", "free_memory", "pick_device"]
 
-_CPU_FEATURES = ("amx_bf16", "avx512_bf16")
 _FALLBACK_MEMORY = 2 << 30
 
 
@@ -61,25 +60,6 @@ def pick_device(name: str = "auto") -> torch.device:
     return torch.device(chosen)
 
 
-def convolution_dtype(device: torch.device) -> torch.dtype:
-    """Precision of convolutions: bfloat16 where the hardware multiplies in it, else float32.
-
-    On a CPU that takes AMX or AVX512-BF16; emulated bfloat16 is slower than float32.  Correlations,
-    Fourier transforms and kernels stay in float32 everywhere.
-    """
-    import torch
-
-    if device.type == "cuda":
-        return (
-            torch.bfloat16
-            if torch.cuda.is_bf16_supported(including_emulation=False)
-            else torch.float32
-        )
-    if device.type == "cpu" and any(_cpu_capabilities().get(name) for name in _CPU_FEATURES):
-        return torch.bfloat16
-    return torch.float32
-
-
 def free_memory(device: torch.device) -> int:
     """Bytes that can be had on the device now; a guess of 2 GiB where nobody tells."""
     import torch
@@ -101,11 +81,3 @@ def _available_on_linux() -> int:
     with Path("/proc/meminfo").open(encoding="ascii") as lines:
         line = next(line for line in lines if line.startswith("MemAvailable:"))
     return int(line.split()[1]) * 1024
-
-
-def _cpu_capabilities() -> dict[str, object]:
-    import torch
-
-    # Not in every torch that this package runs on; without it float32 is the safe answer.
-    capabilities = getattr(torch.cpu, "get_capabilities", None)
-    return {} if capabilities is None else dict(capabilities())

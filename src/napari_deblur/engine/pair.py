@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from napari_deblur.engine.devices import convolution_dtype
 from napari_deblur.errors import WeightsError
 from napari_deblur.networks.analysis import AnalysisNetwork
+from napari_deblur.networks.precision import convolution_dtype
 from napari_deblur.networks.synthesis import SynthesisNetwork
 from napari_deblur.weights.fetch import weights_path
 from napari_deblur.weights.files import open_network
