@@ -78,8 +78,9 @@ def test_opening_the_widgets_leaves_torch_out():
     code = """
 import sys, napari
 viewer = napari.Viewer(show=False)
-titles = ["Estimate blur kernel", "Deblur", "Simulate camera shake", "Kernel map"]
 import numpy as np
+titles = ["Estimate blur kernel", "Deblur", "Simulate camera shake", "Kernel map"]
+titles.append("Train on my images")
 viewer.add_image(np.zeros((64, 64)))
 for title in titles:
     viewer.window.add_plugin_dock_widget("napari-deblur", title)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
-from napari_deblur.blur.kernel import kernel_support
 from napari_deblur.plugin.metadata import KEY
 from napari_deblur.plugin.tasks import DEFAULT_REFINE
 
@@ -13,9 +13,9 @@ pytestmark = pytest.mark.gui
 
 
 def sharpness(image: np.ndarray) -> float:
-    """Mean gradient, relative to the contrast."""
-    values = np.asarray(image, float)
-    return float(np.abs(np.gradient(values)).mean() / values.std())
+    """Slope of the steepest per cent of the edges, noise averaged out over a pixel."""
+    values = gaussian_filter(np.asarray(image, float), 0.8)
+    return float(np.percentile(np.hypot(*np.gradient(values)), 99))
 
 
 def test_from_a_sample_to_a_sharper_image(dock, finished):
@@ -38,13 +38,9 @@ def test_from_a_sample_to_a_sharper_image(dock, finished):
     assert kernel.data.sum() == pytest.approx(1, abs=1e-3)
 
     truth = viewer.layers["true kernel of cells shaken"]
-    side = truth.data.shape[0]
-    assert kernel_support(truth.data) <= side
-    cut = (side - 15) // 2
-    known = viewer.add_image(truth.data[cut : cut + 15, cut : cut + 15], name="known")
     _, deblur = dock("Deblur", viewer)
     deblur._image.value = shaken
-    deblur._kernel.value = known
+    deblur._kernel.value = truth
     finished(deblur)
     result = viewer.layers["cells shaken deblurred"]
     assert sharpness(result.data) > 1.1 * sharpness(shaken.data)

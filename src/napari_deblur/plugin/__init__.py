@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_deblur.plugin.map_task import map_kernels_of_layer
     from napari_deblur.plugin.shake_dock import shake_widget
     from napari_deblur.plugin.shake_task import shake_layer
+    from napari_deblur.plugin.train_dock import train_widget
 
 __all__ = [
     "deblur_layer",
@@ -28,6 +29,7 @@ __all__ = [
     "map_widget",
     "shake_layer",
     "shake_widget",
+    "train_widget",
 ]
 
 _HOMES = {
@@ -39,6 +41,7 @@ _HOMES = {
     "map_widget": "map_dock",
     "shake_layer": "shake_task",
     "shake_widget": "shake_dock",
+    "train_widget": "train_dock",
 }
 
 

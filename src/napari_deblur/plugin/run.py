@@ -8,11 +8,12 @@ Everything here but the task itself happens on the main thread.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TypeAlias
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.types import LayerDataTuple
@@ -92,9 +93,8 @@ class Listener:
     on_state: Callable[[], None]
 
 
-@dataclass(frozen=True)
-class _Failure:
-    error: Exception
+_Outcome: TypeAlias = list[LayerDataTuple] | Exception | None
+"""The layers, what went wrong, or None for a cancelled run."""
 
 
 class _DockProgress(cancelable_progress):  # type: ignore[misc]
@@ -124,7 +124,8 @@ class Runner:
         self._task: Task | None = None
         self._bar: _DockProgress | None = None
         self._began = 0.0
-        self._outcome: Any = None
+        self._outcome: _Outcome = None
+        self._stop = threading.Event()
         self.title = ""
         self.state = State.IDLE
         self.seconds_left: float | None = None
@@ -144,13 +145,10 @@ class Runner:
         self.state = State.RUNNING
         self._bar = _DockProgress(title, self.cancel)
 
-        def drive() -> Generator[Event, None, list[LayerDataTuple] | _Failure]:
-            # Whatever goes wrong comes back as a value: superqt takes a RuntimeError for a sign
-            # that the worker was deleted, and ends without a word to anybody.
-            try:
-                return (yield from task)
-            except Exception as error:  # noqa: BLE001
-                return _Failure(error)
+        stop = self._stop = threading.Event()
+
+        def drive() -> Generator[Event, None, _Outcome]:
+            return (yield from _watched(task, stop))
 
         worker = create_worker(drive)
         worker.yielded.connect(self._on_event)
@@ -165,7 +163,7 @@ class Runner:
         """Ask the run to end; it does so after the tile that it is at."""
         if self.state is State.RUNNING and self._worker is not None:
             self.state = State.CANCELLING
-            self._worker.quit()
+            self._stop.set()
             self._tell_state()
 
     def abandon(self) -> None:
@@ -187,14 +185,14 @@ class Runner:
         if self._bar is not None:
             self._bar.update(max(0, round(step.done * _UNITS) - self._bar.n))
 
-    def _on_returned(self, outcome: Any) -> None:
+    def _on_returned(self, outcome: _Outcome) -> None:
         self._outcome = outcome
 
     def _on_finished(self) -> None:
         """Clean up, and tell the widget how it ended."""
-        outcome, cancelled = self._outcome, self._outcome is None
+        outcome = self._outcome
         if self._task is not None:
-            self._task.close()
+            self._task.close()  # where napari made the worker quit between two steps
         if self._bar is not None:
             self._bar.close()
         self._worker = self._task = self._bar = self._outcome = None
@@ -203,16 +201,36 @@ class Runner:
         if self._listener is None:
             return
         self._tell_state()
-        if cancelled:
-            self._listener.on_cancelled()
-        elif isinstance(outcome, _Failure):
-            self._listener.on_failed(outcome.error)
-        else:
+        if isinstance(outcome, list):
             self._listener.on_done(outcome)
+        elif isinstance(outcome, Exception):
+            self._listener.on_failed(outcome)
+        else:
+            self._listener.on_cancelled()
 
     def _tell_state(self) -> None:
         if self._listener is not None:
             self._listener.on_state()
+
+
+def _watched(task: Task, stop: threading.Event) -> Generator[Event, None, _Outcome]:
+    """Drive a task in the worker's thread, and close it there when it is to stop.
+
+    Whatever goes wrong comes back as a value: superqt takes a `RuntimeError` for a sign that the
+    worker was deleted, and ends without a word to anybody.
+    """
+    try:
+        while not stop.is_set():
+            try:
+                event = next(task)
+            except StopIteration as end:
+                layers: list[LayerDataTuple] = end.value
+                return layers
+            yield event
+        task.close()
+    except Exception as error:  # noqa: BLE001
+        return error
+    return None
 
 
 def time_left(seconds: float | None) -> str:

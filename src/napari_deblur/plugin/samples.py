@@ -54,7 +54,7 @@ def fluorescence() -> list[LayerDataTuple]:
         axis_labels=("y", "x"),
         contrast_limits=(0, int(picture.max())),
     )
-    return _with_truth(layer, size=17, seed=11)
+    return _with_truth(layer, size=15, seed=11)
 
 
 def series() -> list[LayerDataTuple]:
