@@ -10,7 +10,16 @@ import typer
 
 from napari_deblur.cli.codes import FAILED
 from napari_deblur.cli.messages import note, say
-from napari_deblur.cli.options import Device, Model, Overwrite, SaveKernel, Tile
+from napari_deblur.cli.options import (
+    DEFAULT_REFINE,
+    Device,
+    KernelSize,
+    Model,
+    Overwrite,
+    Refine,
+    SaveKernel,
+    Tile,
+)
 from napari_deblur.cli.outputs import (
     Job,
     check_format,
@@ -60,6 +69,8 @@ def deblur(
     model: Model = "default",
     device: Device = "auto",
     tile: Tile = None,
+    kernel_size: KernelSize = None,
+    refine: Refine = DEFAULT_REFINE,
     overwrite: Overwrite = False,
 ) -> None:
     """Deblur images.
@@ -78,11 +89,11 @@ def deblur(
     from napari_deblur.cli.work import Settings
     from napari_deblur.files.kernels import read_kernel
 
-    settings = Settings(model, device, tile)
+    settings = Settings(model, device, tile, kernel_size, refine)
     pair = settings.open()
     given = None
     if kernel is not None:
-        given = check_kernel(read_kernel(kernel), largest=pair.kernel_size)
+        given = check_kernel(read_kernel(kernel), largest=pair.largest_kernel)
     task = _Task(settings, given, save_kernel, one_kernel, overwrite)
     with progress_bar() as report:
         if len(jobs) == 1:

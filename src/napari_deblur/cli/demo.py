@@ -45,7 +45,7 @@ def demo(
 
     from napari_deblur.cli.work import Settings
 
-    settings = Settings(model, device, None)
+    settings = Settings(model, device)
     settings.open()
     clock = skimage.data.clock()  # type: ignore[no-untyped-call]
     astronaut = skimage.data.astronaut()  # type: ignore[no-untyped-call]

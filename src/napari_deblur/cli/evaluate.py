@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_deblur.cli.messages import say
-from napari_deblur.cli.options import Device, Model, Overwrite, Tile, number
+from napari_deblur.cli.options import (
+    DEFAULT_REFINE,
+    Device,
+    KernelSize,
+    Model,
+    Overwrite,
+    Refine,
+    Tile,
+    number,
+)
 from napari_deblur.cli.outputs import check_new, make_folder
 from napari_deblur.cli.progress import progress_bar
 
@@ -36,7 +45,7 @@ class _Method(StrEnum):
     BLURRY = "blurry"
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  one parameter for each option
     benchmark: Annotated[_Benchmark, typer.Argument(help="Which benchmark.")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that holds its images.")],
     *,
@@ -70,6 +79,8 @@ def evaluate(
     model: Model = "default",
     device: Device = "auto",
     tile: Tile = None,
+    kernel_size: KernelSize = None,
+    refine: Refine = DEFAULT_REFINE,
     overwrite: Overwrite = False,
 ) -> None:
     """Restore the images of a benchmark and print their figures beside the published ones.
@@ -84,12 +95,22 @@ def evaluate(
     from napari_deblur.evaluation.methods import find_method
     from napari_deblur.evaluation.report import format_report, to_json
 
-    chosen = find_method(method.value, model=model, device=device, tile=tile, weight=weight)
+    chosen = find_method(
+        method.value,
+        model=model,
+        device=device,
+        tile=tile,
+        kernel_size=kernel_size,
+        refine=refine,
+        weight=weight,
+    )
     settings = {
         "known_kernel": known_kernel,
         "model": model,
         "device": device,
         "tile": tile,
+        "kernel_size": kernel_size,
+        "refine": refine,
         "weight": weight,
     }
     total, results = _start(

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from napari_deblur.cli.messages import say
-from napari_deblur.cli.options import Device, InputImage, Model, Overwrite, Tile
+from napari_deblur.cli.options import (
+    DEFAULT_REFINE,
+    Device,
+    InputImage,
+    KernelSize,
+    Model,
+    Overwrite,
+    Refine,
+    Tile,
+)
 from napari_deblur.cli.outputs import check_new, make_folder
 from napari_deblur.cli.progress import progress_bar
 from napari_deblur.errors import OutputError
@@ -26,6 +35,8 @@ def kernel(
     model: Model = "default",
     device: Device = "auto",
     tile: Tile = None,
+    kernel_size: KernelSize = None,
+    refine: Refine = DEFAULT_REFINE,
     overwrite: Overwrite = False,
 ) -> None:
     """Estimate the blur kernel of an image.
@@ -40,7 +51,7 @@ def kernel(
     from napari_deblur.files.images import read_image
     from napari_deblur.files.kernels import write_kernel
 
-    settings = Settings(model, device, tile)
+    settings = Settings(model, device, tile, kernel_size, refine)
     settings.open()
     with progress_bar() as report:
         found = estimate_pooled(Stack.of(read_image(image)), settings, report, image.name)

@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "DEFAULT_REFINE",
     "Device",
     "InputImage",
+    "KernelSize",
     "Model",
     "Overwrite",
+    "Refine",
     "SaveKernel",
     "Tile",
     "number",
@@ -53,6 +56,26 @@ Tile = Annotated[
         help="Side of a tile; smaller needs less memory.  By default what fits.",
     ),
 ]
+KernelSize = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole_number,
+        metavar="PIXELS",
+        help="Side of the kernel that is estimated, odd, 3 to 171, larger than the blur.  By "
+        "default the model's own.",
+    ),
+]
+Refine = Annotated[
+    int,
+    typer.Option(
+        parser=whole_number,
+        metavar="ROUNDS",
+        help="Rounds in which the estimated kernel is improved on the image; 0 is fastest.",
+    ),
+]
+DEFAULT_REFINE = 5
+"""As in `napari_deblur.engine.refinement`, which takes too long to import for a help page."""
+
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="Replace outputs that exist; inputs are never replaced."),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_deblur.cli.messages import note
+from napari_deblur.cli.options import DEFAULT_REFINE
 from napari_deblur.cli.progress import Report, follow
 from napari_deblur.cli.stacks import Slice, find_slices
 from napari_deblur.engine.layout import open_picture
@@ -30,7 +31,9 @@ class Settings:
 
     model: str
     device: str
-    tile: int | None
+    tile: int | None = None
+    kernel_size: int | None = None
+    refine: int = DEFAULT_REFINE
 
     def open(self) -> Pair:
         """Open the model on the device, so that wrong options are found before any file is.
@@ -99,6 +102,8 @@ def estimate_pooled(
         model=settings.model,
         device=settings.device,
         tile=settings.tile,
+        kernel_size=settings.kernel_size,
+        refine=settings.refine,
         channel_axis=stack.channel_axis,
     )
     with _quiet():
@@ -133,6 +138,8 @@ def deblur_stack(
             model=settings.model,
             device=settings.device,
             tile=settings.tile,
+            kernel_size=settings.kernel_size,
+            refine=settings.refine,
             channel_axis=stack.channel_axis,
             value_range=stack.value_range(each),
         )

@@ -59,6 +59,8 @@ def find_method(
     model: str = "default",
     device: str = "auto",
     tile: int | None = None,
+    kernel_size: int | None = None,
+    refine: int | None = None,
     weight: float | None = None,
 ) -> Method:
     """Build a method by its name.
@@ -69,8 +71,9 @@ def find_method(
         ``network``: the pair of networks.  ``hyper-laplacian``: half-quadratic splitting
         (Krishnan and Fergus, NIPS 2009).  ``wiener``: one linear filter with a gradient
         prior.  ``blurry``: the input itself, what every method must beat.
-    model, device, tile
-        Passed on to the engine for networks; `device` also serves the classical methods.
+    model, device, tile, kernel_size, refine
+        Passed on to the engine (see `napari_deblur.deblur`); None leaves its default.  `device`
+        also serves the classical methods.
     weight
         Weight of the data term of the classical methods; None takes their default.
 
@@ -86,7 +89,7 @@ def find_method(
             f"A weight of {weight:g} for method {name!r} is not possible; give a positive number "
             f"with one of {', '.join(_WEIGHTS)}"
         )
-    estimate = _estimator(model, device, tile)
+    estimate = _estimator(model, device, tile, kernel_size, refine)
     if name == "blurry":
         return Method(name, estimate, lambda blurry, _: blurry, needs_kernel=False)
     if name == "network":
@@ -94,12 +97,20 @@ def find_method(
     return Method(name, estimate, _classical(name, weight or _WEIGHTS[name], device))
 
 
-def _estimator(model: str, device: str, tile: int | None) -> Callable[[Image], Kernel]:
+def _estimator(
+    model: str, device: str, tile: int | None, kernel_size: int | None, refine: int | None
+) -> Callable[[Image], Kernel]:
     def estimate(blurry: Image) -> Kernel:
-        import napari_deblur
+        from napari_deblur.engine.api import estimate_kernel
+        from napari_deblur.engine.refinement import DEFAULT_ROUNDS
 
-        return napari_deblur.estimate_kernel(
-            channels_last(blurry), model=model, device=device, tile=tile
+        return estimate_kernel(
+            channels_last(blurry),
+            model=model,
+            device=device,
+            tile=tile,
+            kernel_size=kernel_size,
+            refine=DEFAULT_ROUNDS if refine is None else refine,
         )
 
     return estimate
