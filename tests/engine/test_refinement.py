@@ -118,3 +118,24 @@ def test_a_given_kernel_may_be_larger_than_the_network_knows(model):
     inner = np.s_[30:-30, 30:-30]
     before, after = (np.mean((x[inner] - sharp[inner]) ** 2) for x in (blurry, result.image))
     assert after < before / 3
+
+
+def test_a_kernel_that_reaches_the_rim_is_looked_for_on_a_wider_support(model):
+    """The model's own size is 15 pixels."""
+    sharp = skimage.data.camera()[60:300, 140:380] / np.float32(255)
+    kernel = np.zeros((25, 25), np.float32)
+    kernel[12, 1:24] = 1 / 23
+    batch = torch.from_numpy(sharp)[None, None]
+    blurry = convolve(batch, torch.from_numpy(kernel)[None], boundary="replicate")[0, 0].numpy()
+
+    found = drain(kernel_steps(blurry, model=model, device="cpu"))
+    fixed = drain(kernel_steps(blurry, model=model, device="cpu", kernel_size=15))
+
+    assert fixed.kernel.shape == (15, 15)
+    assert found.kernel.shape[0] > 23
+    assert similarity(found.kernel, kernel) > 0.8
+
+
+def test_a_kernel_that_fits_keeps_the_models_size(model, shaken):
+    blurry, _ = shaken
+    assert drain(kernel_steps(blurry, model=model, device="cpu")).kernel.shape == (15, 15)

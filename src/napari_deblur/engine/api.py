@@ -45,7 +45,7 @@ def estimate_kernel(
     -------
     ndarray of shape (m, m), float32
         Convolution kernel with its centroid in the middle, non-negative, sum 1; m is
-        `kernel_size`.
+        `kernel_size`, or the model's, or larger if the blur is.
         For an image without any texture, the kernel that changes nothing, and a warning.
 
     Raises
@@ -123,7 +123,9 @@ def deblur(
         Where the kernel is estimated; see `estimate_kernel`.
     kernel_size : int, optional
         Side in pixels of the kernel that is estimated: odd, from 3 to 171, and larger than the
-        blur; the model's m by default.  The network looks for larger ones on a shrunk image.
+        blur.  By default the model's m, and twice as much as long as the refined kernel reaches
+        the rim and a larger one explains the image better.  The network looks for kernels larger
+        than it knows on a shrunk image.
     refine : int
         Rounds on each scale in which the estimated kernel is improved on the image itself, by
         turns with a sharp image of strong edges.  0 takes the network's kernel as it is: faster,

@@ -26,6 +26,7 @@ from napari_deblur.blur.alternation import (
     resize_kernel,
     straight_start,
 )
+from napari_deblur.blur.kernel import resize_kernel_support
 from napari_deblur.blur.pyramid import Scale, plan_scales
 from napari_deblur.engine.progress import Progress
 from napari_deblur.engine.region import Region, luma
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from napari_deblur.engine.layout import Picture
 
-__all__ = ["DEFAULT_ROUNDS", "refine_kernel"]
+__all__ = ["DEFAULT_ROUNDS", "better_of", "refine_kernel"]
 
 DEFAULT_ROUNDS = 5
 """Rounds on each scale; more changed nothing on photographs."""
@@ -115,6 +116,20 @@ def refine_kernel(
     images = _shrink(views, scales[-1])
     start = resize_kernel(kernel, 1 / factor, scales[-1].kernel_size)
     return min((current, start), key=lambda each: energy(images, each))
+
+
+def better_of(
+    frames: Sequence[tuple[Picture, Region]],
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    device: torch.device,
+) -> NDArray[np.float32]:
+    """Of two kernels of any sizes the one that explains the frames better."""
+    size = max(first.shape[-1], second.shape[-1])
+    images = [_busiest(view, _LARGEST_STEP) for view in _views(frames, device)]
+    # Padded to one size, so that both are judged on the same pixels.
+    costs = [energy(images, resize_kernel_support(each, size)) for each in (first, second)]
+    return first if costs[0] <= costs[1] else second
 
 
 def _paths(kernel: NDArray[np.float32], factor: float, scales: Sequence[Scale]) -> list[_Path]:

@@ -23,7 +23,7 @@ from napari_deblur.engine.estimation import Estimate, estimate
 from napari_deblur.engine.layout import Picture, Window, open_picture
 from napari_deblur.engine.pair import LARGEST_KERNEL, Pair, load_pair
 from napari_deblur.engine.progress import SMALLEST_TILE, Progress, with_smaller_tiles
-from napari_deblur.engine.refinement import DEFAULT_ROUNDS, refine_kernel
+from napari_deblur.engine.refinement import DEFAULT_ROUNDS, better_of, refine_kernel
 from napari_deblur.engine.region import Region, find_region
 from napari_deblur.engine.synthesis import (
     Plan,
@@ -49,6 +49,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_RIM = 2  # pixels
+_LARGEST_SHARE_AT_RIM = 0.1
 
 
 class NothingToEstimateWarning(UserWarning):
@@ -168,7 +171,7 @@ def kernel_steps(
     _check_refine(refine)
     _check_kernel_size(kernel_size)
     pair = yield from _load(model, device)
-    found = yield from _estimate(pair, frames, tile, kernel_size or pair.kernel_size, refine)
+    found = yield from _estimate(pair, frames, tile, kernel_size, refine)
     settings = {
         **_provenance(pair),
         "channel_axis": channel_axis,
@@ -237,8 +240,7 @@ value_range, out
     out = _check_out(out, picture)
     pair = yield from _load(model, device)
     if given is None:
-        size = kernel_size or pair.kernel_size
-        found = yield from _estimate(pair, [(picture, area)], tile, size, refine)
+        found = yield from _estimate(pair, [(picture, area)], tile, kernel_size, refine)
     else:
         found = Estimate(check_kernel(given, largest=pair.largest_kernel), informative=True)
     used: int | None = tile
@@ -273,6 +275,33 @@ def _load(model: str | Path, device: str) -> Generator[Progress, None, Pair]:
 
 
 def _estimate(
+    pair: Pair,
+    frames: Sequence[tuple[Picture, Region]],
+    tile: int | None,
+    size: int | None,
+    rounds: int,
+) -> Generator[Progress, None, Estimate]:
+    """Estimate a kernel of a given size, or of one that the blur turns out to need."""
+    found = yield from _estimate_at(pair, frames, tile, size or pair.kernel_size, rounds)
+    if size is not None or rounds == 0 or not found.informative:
+        return found
+    while _is_cut_off(found.kernel) and found.kernel.shape[-1] < LARGEST_KERNEL:
+        wider = min(2 * found.kernel.shape[-1] - 1, LARGEST_KERNEL)
+        other = yield from _estimate_at(pair, frames, tile, wider, rounds)
+        better = better_of(frames, found.kernel, other.kernel, pair.device)
+        if better is found.kernel:
+            break
+        found = other
+    return found
+
+
+def _is_cut_off(kernel: NDArray[np.float32]) -> bool:
+    """Whether so much of a kernel lies at the rim of its support that it may go on beyond."""
+    inner = kernel[_RIM:-_RIM, _RIM:-_RIM]
+    return float(inner.sum()) < 1 - _LARGEST_SHARE_AT_RIM
+
+
+def _estimate_at(
     pair: Pair,
     frames: Sequence[tuple[Picture, Region]],
     tile: int | None,
