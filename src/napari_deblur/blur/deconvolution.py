@@ -262,7 +262,7 @@ class _Shrink(torch.autograd.Function):
                 power = root.log2().mul_(exponent - 2).exp2_()
                 slope = torch.sub(root, magnitude).addcmul_(power, root, value=exponent / beta)
                 root.sub_(slope.div_(power.mul_(exponent * (exponent - 1) / beta).add_(1)))
-        solution = root.copysign_(values).masked_fill_(zero, 0)
+        solution: Tensor = root.copysign_(values).masked_fill_(zero, 0)
         ctx.save_for_backward(solution)
         ctx.beta, ctx.exponent = beta, exponent
         return solution
