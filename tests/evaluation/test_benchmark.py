@@ -13,7 +13,7 @@ import tifffile
 from napari_deblur.errors import FileError, InputError
 from napari_deblur.evaluation import folder, lai, levin
 from napari_deblur.evaluation.benchmark import Protocol, evaluate, score
-from napari_deblur.evaluation.methods import find_method
+from napari_deblur.evaluation.methods import Method, find_method
 
 
 def write_pairs(path: Path, *, kernel: bool) -> None:
@@ -55,6 +55,24 @@ def test_known_kernels_reach_the_method(tmp_path: Path) -> None:
     # The kernel is a pure shift, so the deconvolution has to undo it.
     assert row.shift == (0.0, 0.0)
     assert row.scores["psnr"] > 30
+
+
+@pytest.mark.parametrize(("tells", "expected"), [(False, None), (True, 9)])
+def test_a_blind_method_is_told_the_kernels_size_only_where_the_protocol_says_so(
+    tmp_path: Path, tells: bool, expected: int | None
+) -> None:
+    write_pairs(tmp_path, kernel=True)
+    told = []
+
+    def estimate(blurry: np.ndarray, size: int | None) -> np.ndarray:
+        del blurry
+        told.append(size)
+        return np.eye(1, dtype=np.float32)
+
+    method = Method("recorder", estimate, lambda blurry, _: blurry)
+    protocol = Protocol(crop=0, largest_shift=2, luma=False, tells_size=tells)
+    next(evaluate(folder.find_cases(tmp_path), method, protocol))
+    assert told == [expected]
 
 
 def test_estimates_are_clipped_like_an_image_file() -> None:

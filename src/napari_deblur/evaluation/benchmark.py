@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["Case", "Protocol", "Row", "evaluate", "score"]
 
 
+# Pixels by which the support of the benchmarks' kernels may grow when they are centred.
+_ROOM = 4
+
+
 @dataclass(frozen=True)
 class Case:
     """One blurry image, its truth, and its kernel where that is known."""
@@ -49,11 +53,15 @@ class Protocol:
         Shifts are tried up to this many pixels, in steps of a quarter.
     luma
         Compare MATLAB's ``rgb2ycbcr`` luma instead of all channels.
+    tells_size
+        A blind method is told how large the kernel is: the side of its file, and some pixels more
+        because kernels in files are not centred.
     """
 
     crop: int
     largest_shift: int
     luma: bool
+    tells_size: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,6 +171,11 @@ def evaluate(
         )
 
 
+def _told(truth: NDArray[np.float32] | None, protocol: Protocol) -> int | None:
+    """Side of the kernel that a blind method is told to look for."""
+    return truth.shape[0] + _ROOM if protocol.tells_size and truth is not None else None
+
+
 def _evaluate_case(
     case: Case, method: Method, protocol: Protocol, *, known_kernel: bool, error_ratio: bool
 ) -> Row:
@@ -171,7 +184,7 @@ def _evaluate_case(
     start = time.perf_counter()
     kernel = None
     if method.needs_kernel:
-        kernel = truth if known_kernel else method.estimate(blurry)
+        kernel = truth if known_kernel else method.estimate(blurry, _told(truth, protocol))
     restored = method.deconvolve(blurry, kernel)
     seconds = time.perf_counter() - start
     scores, error, shift = score(restored, sharp, protocol)

@@ -136,7 +136,7 @@ def evaluate(
     for case in cases:
         blurry = read_picture(case.blurry)
         start = time.perf_counter()
-        kernel = method.estimate(blurry) if method.needs_kernel else None
+        kernel = method.estimate(blurry, None) if method.needs_kernel else None
         restored = method.deconvolve(blurry, kernel)
         seconds = time.perf_counter() - start
         scores, shift = score_frames(restored, _read_frames(case))

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PROTOCOL", "find_cases"]
 
-PROTOCOL = Protocol(crop=15, largest_shift=10, luma=True)
-"""As in Ren et al., "Neural blind deconvolution using deep priors", CVPR 2020."""
+PROTOCOL = Protocol(crop=15, largest_shift=10, luma=True, tells_size=True)
+"""As in Ren et al., "Neural blind deconvolution using deep priors", CVPR 2020; the kernel's size is
+told, as to all methods compared there."""
 
 _NAME = re.compile(r"(?P<category>[a-z]+)_(?P<number>\d+)_(?P<kernel>kernel\d+)_blurry")
 

@@ -40,7 +40,8 @@ class Method:
     name
         One of `METHODS`.
     estimate
-        Blurry image ``(C, H, W)`` in [0, 1] to kernel ``(m, m)``.
+        Blurry image ``(C, H, W)`` in [0, 1], and the side in pixels that the benchmark says its
+        kernel has (None where it does not), to kernel ``(m, m)``.
     deconvolve
         Blurry image and kernel to the restored image, shape and range of the input.
     needs_kernel
@@ -48,7 +49,7 @@ class Method:
     """
 
     name: str
-    estimate: Callable[[Image], Kernel]
+    estimate: Callable[[Image, int | None], Kernel]
     deconvolve: Callable[[Image, Kernel | None], Image]
     needs_kernel: bool = True
 
@@ -73,7 +74,7 @@ def find_method(
         prior.  ``blurry``: the input itself, what every method must beat.
     model, device, tile, kernel_size, refine
         Passed on to the engine (see `napari_deblur.deblur`); None leaves its default.  `device`
-        also serves the classical methods.
+        also serves the classical methods.  A given `kernel_size` overrides what a benchmark tells.
     weight
         Weight of the data term of the classical methods; None takes their default.
 
@@ -99,8 +100,8 @@ def find_method(
 
 def _estimator(
     model: str, device: str, tile: int | None, kernel_size: int | None, refine: int | None
-) -> Callable[[Image], Kernel]:
-    def estimate(blurry: Image) -> Kernel:
+) -> Callable[[Image, int | None], Kernel]:
+    def estimate(blurry: Image, told: int | None) -> Kernel:
         from napari_deblur.engine.api import estimate_kernel
         from napari_deblur.engine.refinement import DEFAULT_ROUNDS
 
@@ -109,7 +110,7 @@ def _estimator(
             model=model,
             device=device,
             tile=tile,
-            kernel_size=kernel_size,
+            kernel_size=kernel_size or told,
             refine=DEFAULT_ROUNDS if refine is None else refine,
         )
 
