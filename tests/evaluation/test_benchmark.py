@@ -70,7 +70,7 @@ def test_a_blind_method_is_told_the_kernels_size_only_where_the_protocol_says_so
         return np.eye(1, dtype=np.float32)
 
     method = Method("recorder", estimate, lambda blurry, _: blurry)
-    protocol = Protocol(crop=0, largest_shift=2, luma=False, tells_size=tells)
+    protocol = Protocol(crop=8, largest_shift=2, luma=False, tells_size=tells)
     next(evaluate(folder.find_cases(tmp_path), method, protocol))
     assert told == [expected]
 
