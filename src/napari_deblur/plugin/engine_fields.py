@@ -38,7 +38,7 @@ class EngineFields:
         self.tile = tile_field(preferences)
         self.refine = SpinBox(
             name="refine",
-            label="refinement",
+            label="refine",
             min=0,
             max=20,
             value=DEFAULT_REFINE,

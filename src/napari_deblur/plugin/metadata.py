@@ -30,7 +30,11 @@ __all__ = [
 KEY = "napari-deblur"
 """Key in a layer's metadata under which this plugin keeps what it knows."""
 
-KERNEL_COLORMAP = "inferno"
+MAP_COLORMAP = "inferno"
+"""Its lowest value is black, which adds nothing to the image below."""
+
+KERNEL_COLORMAP = "viridis"
+"""Its lowest value is no black, so that a kernel's outline can be seen."""
 
 # What makes two layers of the same scene look alike.
 _APPEARANCE = (
@@ -149,7 +153,7 @@ def mosaic_attributes(layer: Image, view: LayerView, *, name: str, pixel: float)
         "name": name,
         "rgb": False,
         "multiscale": False,
-        "colormap": KERNEL_COLORMAP,
+        "colormap": MAP_COLORMAP,
         "contrast_limits": [0.0, 1.0],
         "blending": "additive",
         "interpolation2d": "nearest",

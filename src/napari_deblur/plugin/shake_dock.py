@@ -56,7 +56,7 @@ class ShakeWidget(TaskWidget):
         )
         self._saturation = FloatSpinBox(
             name="saturation",
-            label="saturation",
+            label="saturate",
             min=1,
             max=10,
             step=0.1,
