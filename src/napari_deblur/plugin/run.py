@@ -93,7 +93,14 @@ class Listener:
     on_state: Callable[[], None]
 
 
-_Outcome: TypeAlias = list[LayerDataTuple] | Exception | None
+@dataclass(frozen=True)
+class _Failure:
+    """What went wrong, in a wrapping: superqt raises exceptions that a worker returns."""
+
+    error: Exception
+
+
+_Outcome: TypeAlias = list[LayerDataTuple] | _Failure | None
 """The layers, what went wrong, or None for a cancelled run."""
 
 
@@ -203,8 +210,8 @@ class Runner:
         self._tell_state()
         if isinstance(outcome, list):
             self._listener.on_done(outcome)
-        elif isinstance(outcome, Exception):
-            self._listener.on_failed(outcome)
+        elif isinstance(outcome, _Failure):
+            self._listener.on_failed(outcome.error)
         else:
             self._listener.on_cancelled()
 
@@ -229,7 +236,7 @@ def _watched(task: Task, stop: threading.Event) -> Generator[Event, None, _Outco
             yield event
         task.close()
     except Exception as error:  # noqa: BLE001
-        return error
+        return _Failure(error)
     return None
 
 
