@@ -45,7 +45,9 @@ def main() -> None:
 def estimate(viewer: Any, model: str) -> None:
     """Fluorescence with its kernel beside it, the true one below."""
     viewer.open_sample("napari-deblur", "fluorescence")
-    crop(viewer, 260)
+    del viewer.layers["cells"]
+    shaken = viewer.layers["cells shaken"]
+    shaken.data = shaken.data[:220, :300]
     widget = opened(viewer, "Estimate blur kernel", model)
     widget["image"].value = viewer.layers["cells shaken"]
     finished(widget)
@@ -60,6 +62,10 @@ def estimate(viewer: Any, model: str) -> None:
 def deblur(viewer: Any, model: str) -> None:
     """A photograph before and after, with the kernel between them."""
     viewer.open_sample("napari-deblur", "photograph")
+    for layer in list(viewer.layers)[:2]:
+        layer.visible = True
+        layer.data = layer.data[60:300, 150:450]
+        layer.visible = layer.name == "coffee shaken"
     widget = opened(viewer, "Deblur", model)
     widget["image"].value = viewer.layers["coffee shaken"]
     finished(widget)
@@ -72,7 +78,7 @@ def shake(viewer: Any, model: str) -> None:
     del model
     from skimage import data
 
-    viewer.add_image(data.chelsea(), name="chelsea", rgb=True)
+    viewer.add_image(data.chelsea()[:, 60:420], name="chelsea", rgb=True)
     widget = opened(viewer, "Simulate camera shake", "")
     for name, value in {"size": 31, "seed": 3, "noise": 0.005}.items():
         widget[name].value = value
@@ -131,9 +137,10 @@ def opened(viewer: Any, title: str, model: str) -> Any:
     if model and "model" in [each.name for each in widget]:
         widget["model"].value = "a folder"
         widget["folder"].value = model
-    viewer.window.resize(*SIZE)
     viewer.window.show()
-    settle(1)
+    settle(0.5)
+    viewer.window.resize(*SIZE)
+    settle(0.5)
     return widget
 
 
@@ -159,13 +166,6 @@ def settle(seconds: float) -> None:
     while time.monotonic() < until:
         QApplication.processEvents()
         time.sleep(0.01)
-
-
-def crop(viewer: Any, side: int) -> None:
-    """Keep a corner of every image, and move the kernels to it."""
-    for layer in viewer.layers:
-        if max(layer.data.shape) > side:
-            layer.data = layer.data[:side, :side]
 
 
 def beside(layer: Any, kernel: Any) -> None:

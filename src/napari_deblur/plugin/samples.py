@@ -52,7 +52,7 @@ def fluorescence() -> list[LayerDataTuple]:
         scale=(0.2, 0.2),
         units=("µm", "µm"),
         axis_labels=("y", "x"),
-        contrast_limits=(0, int(picture.max())),
+        contrast_limits=_limits(picture),
     )
     return _with_truth(layer, size=15, seed=11)
 
@@ -68,7 +68,7 @@ def series() -> list[LayerDataTuple]:
         scale=(2.0, 0.2, 0.2),
         units=("s", "µm", "µm"),
         axis_labels=("t", "y", "x"),
-        contrast_limits=(0, int(picture.max())),
+        contrast_limits=_limits(picture),
     )
     return _with_truth(layer, size=15, seed=21)
 
@@ -79,6 +79,11 @@ def _with_truth(sharp: Image, *, size: int, seed: int) -> list[LayerDataTuple]:
     data, attributes, kind = sharp.as_layer_data_tuple()
     kernels[1]["visible"] = attributes["visible"] = False
     return [(data, attributes, kind), shaken, kernels]
+
+
+def _limits(picture: NDArray[np.uint16]) -> tuple[float, float]:
+    """Contrast limits in which filaments can be seen beside bright spots."""
+    return 0.0, float(np.percentile(picture, 99.5))
 
 
 def _draw_cells(rng: np.random.Generator, side: int) -> NDArray[np.uint16]:
