@@ -92,7 +92,6 @@ def kernel_map(viewer: Any, model: str) -> None:
     """A photograph with a blur that differs from left to right, and its kernels upon it."""
     viewer.add_image(varying_blur(), name="astronaut, camera turned")
     widget = opened(viewer, "Kernel map", model)
-    widget["rows"].value = widget["columns"].value = 3
     finished(widget)
     viewer.layers[0].opacity = 0.45
     fit(viewer)

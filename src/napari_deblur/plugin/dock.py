@@ -314,8 +314,9 @@ class TaskWidget(Container[Widget]):
 
     def _refresh_buttons(self) -> None:
         self._refresh()
-        known = self._record is not None
-        self._copy_command.enabled = self._copy_python.enabled = known
+        record = self._record
+        self._copy_command.enabled = bool(record and record["command_line"])
+        self._copy_python.enabled = record is not None
 
     @property
     def _record(self) -> dict[str, Any] | None:

@@ -111,12 +111,12 @@ def tile_field(preferences: Preferences) -> SpinBox:
     """Field for the side of a tile; 0 lets the engine choose."""
     return SpinBox(
         name="tile",
-        label="tile (px)",
+        label="tile",
         min=0,
         max=8192,
         step=64,
         value=preferences.tile,
-        tooltip="Side of a tile, from 64 pixels up; 0 chooses it from the free memory.",
+        tooltip="Side of a tile in pixels, 64 or more; 0 chooses it from the free memory.",
     )
 
 

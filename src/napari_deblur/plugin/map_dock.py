@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from magicgui.widgets import SpinBox, Widget
+from magicgui.widgets import Container, SpinBox, Widget
 from napari.layers import Layer
 
 from napari_deblur.errors import InputError
@@ -35,7 +35,6 @@ class MapWidget(TaskWidget):
         self._rows, self._columns = (
             SpinBox(
                 name=name,
-                label=name,
                 min=1,
                 max=64,
                 value=3,
@@ -43,8 +42,14 @@ class MapWidget(TaskWidget):
             )
             for name in ("rows", "columns")
         )
+        self._grid_row: Container[Widget] = Container(
+            widgets=[self._rows, self._columns], layout="horizontal", labels=False, label="grid"
+        )
+        self._grid_row.margins = (0, 0, 0, 0)
+        for field in (self._rows, self._columns):
+            field.changed.connect(self._refresh)
         self._build(
-            [self._rows, self._columns, *self._engine.first],
+            [self._grid_row, *self._engine.first],
             list(self._engine.more),
         )
         self._engine.show_apt_fields()
@@ -71,7 +76,7 @@ class MapWidget(TaskWidget):
         try:
             patches(view.size, self._grid)
         except InputError as error:
-            yield self._rows, str(error)
+            yield self._grid_row, str(error)
         yield from self._engine.problems()
 
     def _summary(self, layers: list[Layer]) -> str:

@@ -31,11 +31,11 @@ class ShakeWidget(TaskWidget):
         super().__init__(napari_viewer)
         self._size = SpinBox(
             name="size",
-            label="size (px)",
+            label="size",
             min=1,
             max=_LARGEST,
             value=21,
-            tooltip="Side of the square that the kernel fills.",
+            tooltip="Side in pixels of the square that the kernel fills.",
         )
         self._seed = SpinBox(
             name="seed",
@@ -56,12 +56,13 @@ class ShakeWidget(TaskWidget):
         )
         self._saturation = FloatSpinBox(
             name="saturation",
-            label="saturate",
+            label="gain",
             min=1,
             max=10,
             step=0.1,
             value=1,
-            tooltip="Factor by which the image is brightened before it is clipped; 1 for none.",
+            tooltip="Factor by which the image is brightened before it is clipped, so that bright "
+            "parts saturate; 1 for none.",
         )
         self._build([self._size, self._seed, self._noise, self._saturation], [])
 
