@@ -18,7 +18,7 @@ import numpy as np
 from qtpy.QtWidgets import QApplication
 
 IMAGES = Path(__file__).parent / "images"
-SIZE = (1440, 860)  # pixels of the window
+WIDTH, LOW, HIGH = 1440, 600, 860  # pixels of the window
 GAP = 12  # pixels of the image between two of them
 PATIENCE = 1800  # seconds
 
@@ -33,10 +33,12 @@ def main() -> None:
     for name in chosen.names or SHOTS:
         began = time.perf_counter()
         viewer = napari.Viewer(show=False, show_welcome_screen=False)
+        viewer.window.resize(WIDTH, HIGH if name in TALL else LOW)
         SHOTS[name](viewer, chosen.model)
         settle(1)
         path = IMAGES / f"{name}.png"
-        viewer.screenshot(path=str(path), canvas_only=False, flash=False)
+        if name not in TAKEN_AT_WORK:
+            viewer.screenshot(path=str(path), canvas_only=False, flash=False)
         viewer.close()
         settle(0.2)
         print(f"{path}  ({time.perf_counter() - began:.0f} s)")
@@ -98,7 +100,8 @@ def kernel_map(viewer: Any, model: str) -> None:
 
 
 def train(viewer: Any, model: str) -> None:
-    """Fine-tuning, stopped after some steps."""
+    """Training a small model from scratch, stopped after some steps of its second stage."""
+    del model
     import tempfile
 
     from napari_deblur.plugin.train_task import losses
@@ -107,18 +110,20 @@ def train(viewer: Any, model: str) -> None:
     viewer.layers["cells shaken"].visible = False
     viewer.layers["cells"].visible = True
     widget = opened(viewer, "Train on my images", "")
-    out = Path(tempfile.mkdtemp()) / "my cells"
-    widget["images"].value = [viewer.layers["cells"]]
-    if model:
-        widget["start"].value = "a folder"
-        widget["model_folder"].value = model
-    widget["out"].value = out
-    widget.run()
-    waited(lambda: any(len(steps) > 5 for steps, _ in losses(out).values()))
-    settle(1)
-    widget.stop()
-    waited(lambda: widget.state.value == "idle")
-    fit(viewer)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "my cells"
+        widget["images"].value = [viewer.layers["cells"]]
+        widget["start"].value = ""
+        widget["recipe"].value = "tiny"
+        widget["minutes"].value = 4
+        widget["out"].value = out
+        widget.run()
+        waited(lambda: len(losses(out).get("analysis", ([], []))[0]) > 3)
+        settle(1)
+        fit(viewer)
+        viewer.screenshot(path=str(IMAGES / "train.png"), canvas_only=False, flash=False)
+        widget.stop()
+        waited(lambda: widget.state.value == "idle")
 
 
 SHOTS: dict[str, Callable[[Any, str], None]] = {
@@ -128,6 +133,8 @@ SHOTS: dict[str, Callable[[Any, str], None]] = {
     "map": kernel_map,
     "train": train,
 }
+TALL = {"map", "train"}
+TAKEN_AT_WORK = {"train"}  # pictures that are taken while the run goes on
 
 
 def opened(viewer: Any, title: str, model: str) -> Any:
@@ -136,9 +143,10 @@ def opened(viewer: Any, title: str, model: str) -> Any:
     if model and "model" in [each.name for each in widget]:
         widget["model"].value = "a folder"
         widget["folder"].value = model
+    size = viewer.window.geometry()[2:]
     viewer.window.show()
     settle(0.5)
-    viewer.window.resize(*SIZE)
+    viewer.window.resize(*size)  # showing it may bring back that of another session
     settle(0.5)
     return widget
 

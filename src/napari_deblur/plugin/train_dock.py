@@ -47,12 +47,11 @@ class TrainWidget(Container[Widget]):
             choices=lambda _: image_choices(self._layers()),
             tooltip="Sharp image layers to train on.",
         )
-        self._folder = _folder_edit(
-            "folder", "or a folder", "Holds sharp images (TIFF, PNG, JPEG)."
-        )
+        self._images.max_height = 90
+        self._folder = _folder_edit("folder", "folder", "Holds sharp images (TIFF, PNG, JPEG).")
         self._start = ComboBox(
             name="start",
-            label="start from",
+            label="start",
             choices=lambda _: [*model_choices(), (_SCRATCH, "")],
             tooltip="The model to fine-tune.",
         )
@@ -76,7 +75,7 @@ class TrainWidget(Container[Widget]):
         )
         self._out = _folder_edit(
             "out",
-            "run's folder",
+            "save in",
             "Checkpoints, logs and the model. The folder of an earlier run goes on with it.",
         )
         self._run = PushButton(text="Train", name="run")

@@ -209,6 +209,8 @@ def _step(lines: deque[str], start: float, share: float) -> Step:
         found = _PERCENT.match(line)
         if found:
             stage, percent, text = found.groups()
+            # The time that this stage has left; a step tells that of all of them.
+            text = re.sub(r"\s+left \S+$", "", text)
             return Step(start + share * float(percent) / 100, f"{stage}: {text}")
     return Step(start, lines[-1] if lines else "Starting the training")
 
