@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from napari_deblur.defaults import DEFAULT_ROUNDS
 from napari_deblur.plugin.metadata import KEY
-from napari_deblur.plugin.tasks import DEFAULT_REFINE
 
 pytestmark = pytest.mark.gui
 
@@ -31,7 +31,7 @@ def test_from_a_sample_to_a_sharper_image(dock, finished):
     for name in ("cells", "cells shaken"):
         viewer.layers[name].data = viewer.layers[name].data[:160, :160]
     estimate._image.value = shaken
-    estimate._engine.refine.value = DEFAULT_REFINE
+    estimate._engine.refine.value = DEFAULT_ROUNDS
     finished(estimate)
     kernel = viewer.layers["kernel of cells shaken"]
     assert kernel.visible

@@ -14,7 +14,6 @@ from napari_deblur.plugin.estimate_task import estimate_kernel_of_layer
 from napari_deblur.plugin.metadata import KEY
 from napari_deblur.plugin.provenance import python_code, record_of
 from napari_deblur.plugin.shake_task import shake_layer
-from napari_deblur.plugin.tasks import DEFAULT_REFINE
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +69,3 @@ def test_the_code_names_the_layers(results):
 
 def test_layers_from_elsewhere_have_no_record():
     assert record_of(Image(np.zeros((20, 20)))) is None
-
-
-def test_the_default_of_refinement_is_the_engines():
-    from napari_deblur.engine.refinement import DEFAULT_ROUNDS
-
-    assert DEFAULT_REFINE == DEFAULT_ROUNDS

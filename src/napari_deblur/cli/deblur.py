@@ -11,7 +11,6 @@ import typer
 from napari_deblur.cli.codes import FAILED
 from napari_deblur.cli.messages import note, say
 from napari_deblur.cli.options import (
-    DEFAULT_REFINE,
     Device,
     KernelSize,
     Model,
@@ -29,6 +28,7 @@ from napari_deblur.cli.outputs import (
     plan_jobs,
 )
 from napari_deblur.cli.progress import Report, progress_bar
+from napari_deblur.defaults import DEFAULT_ROUNDS
 from napari_deblur.errors import DeblurError, InputError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def deblur(
     device: Device = "auto",
     tile: Tile = None,
     kernel_size: KernelSize = None,
-    refine: Refine = DEFAULT_REFINE,
+    refine: Refine = DEFAULT_ROUNDS,
     overwrite: Overwrite = False,
 ) -> None:
     """Deblur images.

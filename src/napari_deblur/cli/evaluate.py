@@ -10,7 +10,6 @@ import typer
 
 from napari_deblur.cli.messages import say
 from napari_deblur.cli.options import (
-    DEFAULT_REFINE,
     Device,
     KernelSize,
     Model,
@@ -21,6 +20,7 @@ from napari_deblur.cli.options import (
 )
 from napari_deblur.cli.outputs import check_new, make_folder
 from napari_deblur.cli.progress import progress_bar
+from napari_deblur.defaults import DEFAULT_ROUNDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ def evaluate(  # noqa: PLR0913  one parameter for each option
     device: Device = "auto",
     tile: Tile = None,
     kernel_size: KernelSize = None,
-    refine: Refine = DEFAULT_REFINE,
+    refine: Refine = DEFAULT_ROUNDS,
     overwrite: Overwrite = False,
 ) -> None:
     """Restore the images of a benchmark and print their figures beside the published ones.

@@ -9,7 +9,6 @@ import typer
 
 from napari_deblur.cli.messages import say
 from napari_deblur.cli.options import (
-    DEFAULT_REFINE,
     Device,
     InputImage,
     KernelSize,
@@ -20,6 +19,7 @@ from napari_deblur.cli.options import (
 )
 from napari_deblur.cli.outputs import check_new, make_folder
 from napari_deblur.cli.progress import progress_bar
+from napari_deblur.defaults import DEFAULT_ROUNDS
 from napari_deblur.errors import OutputError
 
 __all__ = ["check_kernel_file", "kernel"]
@@ -36,7 +36,7 @@ def kernel(
     device: Device = "auto",
     tile: Tile = None,
     kernel_size: KernelSize = None,
-    refine: Refine = DEFAULT_REFINE,
+    refine: Refine = DEFAULT_ROUNDS,
     overwrite: Overwrite = False,
 ) -> None:
     """Estimate the blur kernel of an image.

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 __all__ = [
-    "DEFAULT_REFINE",
     "Device",
     "InputImage",
     "KernelSize",
@@ -73,9 +72,6 @@ Refine = Annotated[
         help="Rounds in which the estimated kernel is improved on the image; 0 is fastest.",
     ),
 ]
-DEFAULT_REFINE = 5
-"""As in `napari_deblur.engine.refinement`, which takes too long to import for a help page."""
-
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="Replace outputs that exist; inputs are never replaced."),

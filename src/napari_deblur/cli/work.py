@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_deblur.cli.messages import note
-from napari_deblur.cli.options import DEFAULT_REFINE
 from napari_deblur.cli.progress import Report, follow
 from napari_deblur.cli.stacks import Slice, find_slices
+from napari_deblur.defaults import DEFAULT_ROUNDS
 from napari_deblur.engine.layout import open_picture
 from napari_deblur.engine.run import NothingToEstimateWarning, deblur_steps, kernel_steps
 
@@ -33,7 +33,7 @@ class Settings:
     device: str
     tile: int | None = None
     kernel_size: int | None = None
-    refine: int = DEFAULT_REFINE
+    refine: int = DEFAULT_ROUNDS
 
     def open(self) -> Pair:
         """Open the model on the device, so that wrong options are found before any file is.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_deblur.defaults import DEFAULT_ROUNDS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -24,7 +26,7 @@ def estimate_kernel(
     tile: int | None = None,
     region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
     kernel_size: int | None = None,
-    refine: int = 5,
+    refine: int = DEFAULT_ROUNDS,
 ) -> NDArray[np.float32]:
     """Estimate the blur kernel of an image.
 
@@ -84,7 +86,7 @@ def deblur(
     tile: int | None = None,
     region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
     kernel_size: int | None = None,
-    refine: int = 5,
+    refine: int = DEFAULT_ROUNDS,
     noise: float | None = None,
     value_range: tuple[float, float] | None = None,
     out: Any = None,

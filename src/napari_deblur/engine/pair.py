@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from napari_deblur.defaults import LARGEST_KERNEL
 from napari_deblur.errors import WeightsError
 from napari_deblur.networks.analysis import AnalysisNetwork
 from napari_deblur.networks.precision import convolution_dtype
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["LARGEST_KERNEL", "Pair", "load_pair"]
-
-LARGEST_KERNEL = 171
-"""Side in pixels of the largest kernel that is estimated or deconvolved."""
 
 
 @dataclass(frozen=True)

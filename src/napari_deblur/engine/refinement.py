@@ -28,6 +28,7 @@ from napari_deblur.blur.alternation import (
 )
 from napari_deblur.blur.kernel import resize_kernel_support
 from napari_deblur.blur.pyramid import Scale, plan_scales
+from napari_deblur.defaults import DEFAULT_ROUNDS
 from napari_deblur.engine.progress import Progress
 from napari_deblur.engine.region import Region, luma
 
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from napari_deblur.engine.layout import Picture
 
 __all__ = ["DEFAULT_ROUNDS", "better_of", "refine_kernel"]
-
-DEFAULT_ROUNDS = 5
-"""Rounds on each scale; more changed nothing on photographs."""
 
 _LARGEST_VIEW = 1024  # side in pixels of what is read of an image
 _LARGEST_STEP = 512  # side in pixels of what one scale works on

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_deblur.defaults import LARGEST_KERNEL
 from napari_deblur.engine.layout import open_picture
 from napari_deblur.errors import InputError
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from napari_deblur.engine.layout import ArraySource
 
 __all__ = ["shake"]
-
-_LARGEST = 171  # pixels; no model of this package handles more
 
 
 def shake(
@@ -89,8 +88,10 @@ def shake(
 
 
 def _check_parameters(size: int, noise: float, saturation: float) -> None:
-    if not isinstance(size, (int, np.integer)) or not 1 <= size <= _LARGEST:
-        raise InputError(f"size {size!r} is not a whole number of pixels from 1 to {_LARGEST}")
+    if not isinstance(size, (int, np.integer)) or not 1 <= size <= LARGEST_KERNEL:
+        raise InputError(
+            f"size {size!r} is not a whole number of pixels from 1 to {LARGEST_KERNEL}"
+        )
     if not 0 <= noise <= 1:
         raise InputError(
             f"noise {noise!r} is not a fraction of the image's range: give 0 to 1, for instance "

@@ -15,6 +15,7 @@ from napari.layers import Image
 from napari.types import LayerDataTuple
 from numpy.typing import NDArray
 
+from napari_deblur.defaults import DEFAULT_ROUNDS
 from napari_deblur.errors import KernelError
 from napari_deblur.plugin.estimate_task import kernel_name
 from napari_deblur.plugin.kernel_layers import KernelSource, kernel_layer
@@ -23,7 +24,6 @@ from napari_deblur.plugin.provenance import LAYER, Record, describe
 from napari_deblur.plugin.regions import Region
 from napari_deblur.plugin.slices import Index, LayerView, PlaneSource, view_layer
 from napari_deblur.plugin.tasks import (
-    DEFAULT_REFINE,
     Event,
     Opened,
     Task,
@@ -51,7 +51,7 @@ class DeblurRequest:
     noise: float | None = None
     device: str = "auto"
     tile: int | None = None
-    refine: int = DEFAULT_REFINE
+    refine: int = DEFAULT_ROUNDS
     level: int = 0
     channel_axis: int | None = None
     index: Index | None = None
@@ -85,7 +85,7 @@ def deblur_layer(
     noise: float | None = None,
     device: str = "auto",
     tile: int | None = None,
-    refine: int = DEFAULT_REFINE,
+    refine: int = DEFAULT_ROUNDS,
     level: int = 0,
     channel_axis: int | None = None,
     index: Index | None = None,

@@ -12,6 +12,7 @@ from magicgui.widgets import CheckBox, ComboBox, Container, Label, ProgressBar, 
 from napari.layers import Image, Layer
 from napari.types import LayerDataTuple
 
+from napari_deblur.engine.layout import SMALLEST_SIDE
 from napari_deblur.errors import DeblurError
 from napari_deblur.plugin import clipboard
 from napari_deblur.plugin.engine_fields import EngineFields
@@ -24,7 +25,7 @@ from napari_deblur.plugin.fields import (
 )
 from napari_deblur.plugin.preferences import apply_environment, read_preferences
 from napari_deblur.plugin.provenance import command_line, python_code, record_of
-from napari_deblur.plugin.regions import SMALLEST_SIDE, visible_region, whole_region
+from napari_deblur.plugin.regions import visible_region, whole_region
 from napari_deblur.plugin.run import Listener, Runner, State, activity, time_left
 from napari_deblur.plugin.slices import Index, LayerView, view_layer
 from napari_deblur.plugin.tasks import Event, Opened, Step, Task

@@ -8,6 +8,8 @@ from typing import Any
 
 from magicgui.widgets import PushButton, SpinBox, Widget
 
+from napari_deblur.defaults import DEFAULT_ROUNDS
+from napari_deblur.engine.progress import SMALLEST_TILE
 from napari_deblur.errors import DeblurError
 from napari_deblur.plugin.fields import (
     FOLDER,
@@ -18,12 +20,10 @@ from napari_deblur.plugin.fields import (
     tile_field,
 )
 from napari_deblur.plugin.preferences import read_preferences
-from napari_deblur.plugin.tasks import DEFAULT_REFINE
 from napari_deblur.plugin.weights_task import can_be_fetched, missing_weights
 
 __all__ = ["EngineFields"]
 
-_SMALLEST_TILE = 64
 _FILES = ("analysis.safetensors", "synthesis.safetensors")
 
 
@@ -41,7 +41,7 @@ class EngineFields:
             label="refine",
             min=0,
             max=20,
-            value=DEFAULT_REFINE,
+            value=DEFAULT_ROUNDS,
             tooltip="Rounds in which the kernel is improved on the image itself. 0 takes the "
             "network's kernel as it is: faster, and less precise.",
         )
@@ -89,8 +89,8 @@ class EngineFields:
             yield self.model, "There is no model: choose one."
         else:
             yield from self._missing_weights()
-        if 0 < self.tile.value < _SMALLEST_TILE:
-            yield self.tile, f"Give tiles of {_SMALLEST_TILE} pixels or more, or 0 for a choice."
+        if 0 < self.tile.value < SMALLEST_TILE:
+            yield self.tile, f"Give tiles of {SMALLEST_TILE} pixels or more, or 0 for a choice."
 
     def _missing_weights(self) -> Iterator[tuple[Widget, str]]:
         try:

@@ -14,11 +14,12 @@ from napari.layers import Image, Labels, Shapes
 from napari.types import LayerDataTuple
 from numpy.typing import NDArray
 
+from napari_deblur.defaults import DEFAULT_ROUNDS
 from napari_deblur.plugin.kernel_layers import kernel_layer
 from napari_deblur.plugin.provenance import LAYER, Record, describe
 from napari_deblur.plugin.regions import Region, region_of
 from napari_deblur.plugin.slices import Index, LayerView, PlaneSource, view_layer
-from napari_deblur.plugin.tasks import DEFAULT_REFINE, Task, finish, follow, where
+from napari_deblur.plugin.tasks import Task, finish, follow, where
 
 __all__ = ["EstimateRequest", "Planes", "estimate_kernel_of_layer", "estimate_task", "kernel_name"]
 
@@ -36,7 +37,7 @@ class EstimateRequest:
     model: str = "default"
     device: str = "auto"
     tile: int | None = None
-    refine: int = DEFAULT_REFINE
+    refine: int = DEFAULT_ROUNDS
     level: int = 0
     channel_axis: int | None = None
     index: Index | None = None
@@ -75,7 +76,7 @@ def estimate_kernel_of_layer(
     model: str = "default",
     device: str = "auto",
     tile: int | None = None,
-    refine: int = DEFAULT_REFINE,
+    refine: int = DEFAULT_ROUNDS,
     level: int = 0,
     channel_axis: int | None = None,
     index: Index | None = None,

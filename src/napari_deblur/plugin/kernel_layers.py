@@ -12,13 +12,12 @@ from napari.layers import Image
 from napari.types import LayerDataTuple
 from numpy.typing import NDArray
 
+from napari_deblur.defaults import LARGEST_KERNEL
 from napari_deblur.errors import InputError, KernelError
 from napari_deblur.plugin.metadata import KEY, kernel_attributes, spread
 from napari_deblur.plugin.slices import Index, LayerView, view_layer
 
 __all__ = ["KernelSource", "is_kernel", "is_made_of_kernels", "kernel_layer", "looks_like_kernel"]
-
-_LARGEST = 171  # pixels; no model of this package handles more
 
 
 def kernel_layer(
@@ -123,7 +122,7 @@ def looks_like_kernel(layer: Any) -> bool:
         height, width = view_layer(layer).size
     except InputError:
         return False
-    return height == width and height % 2 == 1 and height <= _LARGEST
+    return height == width and height % 2 == 1 and height <= LARGEST_KERNEL
 
 
 def _kind(layer: Any) -> str | None:

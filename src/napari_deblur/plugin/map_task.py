@@ -15,12 +15,13 @@ from napari.layers import Image
 from napari.types import LayerDataTuple
 from numpy.typing import NDArray
 
+from napari_deblur.defaults import DEFAULT_ROUNDS
+from napari_deblur.engine.layout import SMALLEST_SIDE
 from napari_deblur.errors import InputError
 from napari_deblur.plugin.metadata import KEY, mosaic_attributes, spread
 from napari_deblur.plugin.provenance import Record, describe
-from napari_deblur.plugin.regions import SMALLEST_SIDE
 from napari_deblur.plugin.slices import Index, LayerView, view_layer
-from napari_deblur.plugin.tasks import DEFAULT_REFINE, Task, finish, follow, where
+from napari_deblur.plugin.tasks import Task, finish, follow, where
 
 __all__ = ["MapRequest", "map_kernels_of_layer", "map_name", "map_task", "mosaic", "patches"]
 
@@ -36,7 +37,7 @@ class MapRequest:
     model: str = "default"
     device: str = "auto"
     tile: int | None = None
-    refine: int = DEFAULT_REFINE
+    refine: int = DEFAULT_ROUNDS
     level: int = 0
     channel_axis: int | None = None
     index: Index | None = None
@@ -59,7 +60,7 @@ def map_kernels_of_layer(
     model: str = "default",
     device: str = "auto",
     tile: int | None = None,
-    refine: int = DEFAULT_REFINE,
+    refine: int = DEFAULT_ROUNDS,
     level: int = 0,
     channel_axis: int | None = None,
     index: Index | None = None,

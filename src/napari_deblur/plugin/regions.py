@@ -17,13 +17,11 @@ from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import NDArray
 from skimage.draw import polygon2mask
 
+from napari_deblur.engine.layout import SMALLEST_SIDE
 from napari_deblur.errors import InputError
 from napari_deblur.plugin.slices import LayerView
 
-__all__ = ["SMALLEST_SIDE", "Region", "region_of", "visible_region", "whole_region"]
-
-SMALLEST_SIDE = 16
-"""Smallest height and width in pixels of a region; the engine takes nothing smaller."""
+__all__ = ["Region", "region_of", "visible_region", "whole_region"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,6 @@ from typing import Any, TypeAlias, TypeVar
 from napari.types import LayerDataTuple
 
 __all__ = [
-    "DEFAULT_REFINE",
     "Event",
     "Opened",
     "Step",
@@ -25,9 +24,6 @@ __all__ = [
     "follow",
     "where",
 ]
-
-DEFAULT_REFINE = 5
-"""Rounds of refinement, as `napari_deblur.deblur` has them; said here again to keep torch out."""
 
 
 @dataclass(frozen=True)
