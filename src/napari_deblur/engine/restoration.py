@@ -1,0 +1,106 @@
+"""A whole image through the synthesis network, read and written block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_deblur.engine.output import output_for
+from napari_deblur.engine.progress import Progress, with_smaller_tiles
+from napari_deblur.engine.synthesis import (
+    Plan,
+    choose_tile,
+    deblur_block,
+    measure_noise,
+    plan_blocks,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_deblur.engine.layout import Picture
+    from napari_deblur.engine.options import Options
+    from napari_deblur.engine.pair import Pair
+
+__all__ = ["Restored", "noise_levels", "restore"]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A deblurred image.
+
+    Attributes
+    ----------
+    image : array
+        Of the input's shape and dtype.
+    tile : int or None
+        Side of the tiles that fitted, in pixels; None if nothing had to be computed.
+    """
+
+    image: Any
+    tile: int | None
+
+
+def restore(
+    pair: Pair,
+    picture: Picture,
+    kernel: NDArray[np.float32],
+    noise: NDArray[np.float32],
+    options: Options,
+    out: Any = None,
+) -> Generator[Progress, None, Restored]:
+    """Deblur an image with one kernel.
+
+    Parameters
+    ----------
+    pair : Pair
+        The networks.
+    picture : Picture
+        The image.
+    kernel : ndarray of shape (m, m), float32
+        The kernel.
+    noise : ndarray of shape (C,), float32
+        See `noise_levels`.
+    options : Options
+        `tile` is looked at.
+    out : array, optional
+        Where to write.
+    """
+    target = output_for(picture, out)
+
+    def steps(side: int) -> Generator[Progress, None, int]:
+        layout = picture.layout
+        plan = plan_blocks(pair, layout.size, layout.channels, kernel, side)
+        yield from _deblur_blocks(pair, picture, plan, noise, target)
+        return side
+
+    used = yield from with_smaller_tiles(steps, options.tile or choose_tile(pair), pair.device)
+    return Restored(target, used)
+
+
+def noise_levels(pair: Pair, picture: Picture, noise: float | None) -> NDArray[np.float32]:
+    """Noise of each channel in the working range, measured or given in the array's own units."""
+    if noise is None:
+        return measure_noise(pair, picture)
+    return np.full(picture.layout.channels, noise / picture.layout.span, np.float32)
+
+
+def _deblur_blocks(
+    pair: Pair, picture: Picture, plan: Plan, noise: NDArray[np.float32], out: Any
+) -> Generator[Progress, None, None]:
+    done = 0
+    yield Progress("deblur", done, plan.steps)
+    for block in plan.blocks:
+        steps = deblur_block(pair, picture.read(block.source), plan, noise)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                sharp: NDArray[np.float32] = end.value
+                break
+            done += 1
+            yield Progress("deblur", done, plan.steps)
+        picture.write(out, block.owned, sharp[(slice(None), *block.inner)])

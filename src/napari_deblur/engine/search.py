@@ -1,0 +1,101 @@
+"""Looking for a kernel of any size: the network's, refined, on a wider support where need be."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
+
+from napari_deblur.blur.alternation import resize_kernel
+from napari_deblur.blur.kernel import delta_kernel
+from napari_deblur.engine.estimation import Estimate, estimate
+from napari_deblur.engine.pair import LARGEST_KERNEL
+from napari_deblur.engine.progress import with_smaller_tiles
+from napari_deblur.engine.refinement import better_of, refine_kernel
+from napari_deblur.engine.synthesis import choose_tile
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_deblur.engine.layout import Picture
+    from napari_deblur.engine.options import Options
+    from napari_deblur.engine.pair import Pair
+    from napari_deblur.engine.progress import Progress
+    from napari_deblur.engine.region import Region
+
+__all__ = ["NothingToEstimateWarning", "find_kernel"]
+
+_RIM = 2  # pixels
+_LARGEST_SHARE_AT_RIM = 0.1
+
+
+class NothingToEstimateWarning(UserWarning):
+    """The image has no texture, so no kernel could be estimated from it."""
+
+
+def find_kernel(
+    pair: Pair, frames: Sequence[tuple[Picture, Region]], options: Options
+) -> Generator[Progress, None, Estimate]:
+    """Estimate the one kernel that blurred all frames.
+
+    Parameters
+    ----------
+    pair : Pair
+        The networks.
+    frames : sequence of (Picture, Region)
+        Images, and the part of each that counts.
+    options : Options
+        `kernel_size` (None for a size that the blur turns out to need), `refine` and `tile` are
+        looked at.
+
+    Warns
+    -----
+    NothingToEstimateWarning
+        When no frame has any texture.
+    """
+    size = options.kernel_size
+    found = yield from _find_at(pair, frames, options, size or pair.kernel_size)
+    if not found.informative:
+        warnings.warn(
+            "the image has no texture, so its blur cannot be estimated: the kernel changes "
+            "nothing; choose a region with edges",
+            NothingToEstimateWarning,
+            stacklevel=2,
+        )
+    if size is not None or options.refine == 0 or not found.informative:
+        return found
+    while _is_cut_off(found.kernel) and found.kernel.shape[-1] < LARGEST_KERNEL:
+        wider = min(2 * found.kernel.shape[-1] - 1, LARGEST_KERNEL)
+        other = yield from _find_at(pair, frames, options, wider)
+        better = better_of(frames, found.kernel, other.kernel, pair.device)
+        if better is found.kernel:
+            break
+        found = other
+    return found
+
+
+def _is_cut_off(kernel: NDArray[np.float32]) -> bool:
+    """Whether so much of a kernel lies at the rim of its support that it may go on beyond."""
+    inner = kernel[_RIM:-_RIM, _RIM:-_RIM]
+    return float(inner.sum()) < 1 - _LARGEST_SHARE_AT_RIM
+
+
+def _find_at(
+    pair: Pair, frames: Sequence[tuple[Picture, Region]], options: Options, size: int
+) -> Generator[Progress, None, Estimate]:
+    """The kernel (size, size): the network's, on shrunk images if it must be, then refined."""
+    factor = min(1.0, pair.kernel_size / size)
+
+    def steps(side: int) -> Generator[Progress, None, Estimate]:
+        return estimate(pair, frames, side, factor)
+
+    found = yield from with_smaller_tiles(steps, options.tile or choose_tile(pair), pair.device)
+    if not found.informative:
+        return Estimate(delta_kernel(size), informative=False)
+    if options.refine == 0:
+        return Estimate(resize_kernel(found.kernel, 1 / factor, size), informative=True)
+    kernel = yield from refine_kernel(
+        frames, found.kernel, options.refine, pair.device, factor=factor, size=size
+    )
+    return Estimate(kernel, informative=True)
