@@ -48,6 +48,24 @@ def test_solution_is_that_of_dense_non_negative_least_squares() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [5, 9])
+def test_images_smaller_than_the_kernel_have_all_its_lags(size: int) -> None:
+    rng = np.random.default_rng(3)
+    latent, blurry = rng.standard_normal((2, 2, 3, 40))
+
+    equations = normal_equations(
+        torch.from_numpy(latent)[None], torch.from_numpy(blurry)[None], size
+    )
+
+    for found, moving in ((equations.auto, latent), (equations.cross, blurry)):
+        full = sum(scipy.signal.correlate(m, s) for m, s in zip(moving, latent, strict=True))
+        padded = np.pad(full, 2 * size)
+        middle = [length // 2 for length in padded.shape]
+        radius = found.shape[-1] // 2
+        rows, columns = (slice(m - radius, m + radius + 1) for m in middle)
+        np.testing.assert_allclose(found[0].numpy(), padded[rows, columns], atol=1e-10)
+
+
 def test_the_true_kernel_comes_back_from_true_gradients() -> None:
     rng = np.random.default_rng(1)
     kernel = rng.random((7, 7))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dask.array
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -136,6 +138,16 @@ def test_lazy_arrays_are_read_in_windows_only():
     assert lazy.largest < 5000 * 8000 / 2
 
 
+def unknown_sides():
+    image = dask.array.ones((40, 40))
+    return image[image[:, 0] > 0]
+
+
+def test_tensors_are_arrays():
+    source = as_source(torch.ones(20, 40))
+    assert image_layout(source).size == (20, 40)
+
+
 @pytest.mark.parametrize(
     ("image", "options", "message"),
     [
@@ -158,6 +170,14 @@ def test_lazy_arrays_are_read_in_windows_only():
         (np.full((20, 40), "a"), {}, "dtype <U1"),
         (np.ones((20, 40)), {"value_range": (2, 1)}, "value range 2 to 1"),
         (np.ones((20, 40)), {"value_range": (0, np.nan)}, "value range 0 to nan"),
+        (np.ones((20, 40)), {"value_range": (1,)}, r"value range \(1,\) cannot be used"),
+        (np.ones((20, 40)), {"value_range": "ab"}, "value range 'ab' cannot be used"),
+        (np.ones((20, 40)), {"value_range": (0, 1e-320)}, "does not go with an image"),
+        (np.ones((20, 40, 3)), {"channel_axis": "c"}, "channel_axis 'c' is not an axis"),
+        (np.ones((20, 40, 3)), {"channel_axis": 1.5}, "channel_axis 1.5 is not an axis"),
+        (np.ma.masked_array(np.ones((20, 40)), mask=np.eye(20, 40)), {}, "masked array"),
+        (torch.ones(20, 40, requires_grad=True), {}, "not an image: Tensor"),
+        (unknown_sides(), {}, "not known before it is computed"),
     ],
 )
 def test_bad_input_is_named_on_one_line(image, options, message):

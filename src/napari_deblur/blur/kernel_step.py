@@ -75,7 +75,8 @@ def normal_equations(sharp: Tensor, blurry: Tensor, size: int) -> NormalEquation
             f"sharp is {tuple(sharp.shape)} and blurry {tuple(blurry.shape)}: both must be the "
             "same (B, 2, H, W); take the gradients of images of one size"
         )
-    grid = [fast_length(length + size) for length in sharp.shape[-2:]]
+    # Room for all lags, also where the image is smaller than the kernel.
+    grid = [fast_length(max(length, size) + size) for length in sharp.shape[-2:]]
     with torch.autocast(sharp.device.type, enabled=False):
         spectrum = torch.fft.rfft2(sharp, s=grid)
         power = (spectrum.real.square() + spectrum.imag.square()).sum(dim=1)

@@ -43,6 +43,7 @@ SMALLEST_SIDE = 16
 """Smallest height and width in pixels that an image may have."""
 
 _FILLED = 0.25  # part of the nominal range that data must span to be kept in it
+_FARTHEST = 1e9  # ranges from black that a value may be away: its square is one of float32 yet
 _BAND = 1 << 24  # values looked at in one go when an array is surveyed
 
 Window = tuple[slice, slice]
@@ -195,12 +196,16 @@ def as_source(image: ArraySource | ArrayLike) -> ArraySource:
     InputError
         When it cannot be understood as an array of numbers.
     """
-    lazy = all(hasattr(image, name) for name in ("shape", "dtype", "ndim", "__getitem__"))
-    if lazy and not isinstance(image, np.generic):
+    if isinstance(image, np.ma.MaskedArray) and np.ma.is_masked(image):
+        raise InputError(
+            "the image is a masked array, and what lies under its mask blurs its surroundings all "
+            "the same: give the values as they are, image.data, or image.filled(...)"
+        )
+    if _is_lazy(image):
         return cast("ArraySource", image)
     try:
         array = np.asarray(image)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RuntimeError):  # torch's, of a tensor with a gradient
         array = np.empty((), dtype=object)
     if array.dtype.kind in "OSUVMm":
         raise InputError(
@@ -208,6 +213,19 @@ def as_source(image: ArraySource | ArrayLike) -> ArraySource:
             "(read files with napari_deblur.files.images.read_image)"
         )
     return array
+
+
+def _is_lazy(image: ArraySource | ArrayLike) -> bool:
+    """Whether an image can be read by slices; a torch tensor cannot, for its dtype is its own."""
+    if isinstance(image, np.generic) or not all(
+        hasattr(image, name) for name in ("shape", "dtype", "ndim", "__getitem__")
+    ):
+        return False
+    try:
+        np.dtype(image.dtype)  # type: ignore[union-attr]
+    except TypeError:
+        return False
+    return True
 
 
 def image_layout(
@@ -238,11 +256,19 @@ def image_layout(
     dtype = _check_dtype(array)
     axis, alpha = _find_channels(tuple(array.shape), channel_axis)
     least, most = _survey(array, axis, alpha=alpha)
-    low, high = _working_range(dtype, least, most) if value_range is None else value_range
+    if value_range is None:
+        low, high = _working_range(dtype, least, most)
+    else:
+        low, high = _two_numbers(value_range)
     if not (math.isfinite(high - low) and low <= high):
         raise InputError(
             f"value range {low:g} to {high:g} cannot be used: give two finite numbers, the smaller "
             "one first, whose difference is finite as well"
+        )
+    if max(abs(least - low), abs(most - low)) > _FARTHEST * (high - low) > 0:
+        raise InputError(
+            f"value range {low:g} to {high:g} does not go with an image of values from {least:g} "
+            f"to {most:g}: give the values that are black and white in it"
         )
     floor, ceiling = _limits(dtype, least, most)
     return Layout(
@@ -255,6 +281,17 @@ def image_layout(
         floor=floor,
         ceiling=ceiling,
     )
+
+
+def _two_numbers(value_range: tuple[float, float]) -> tuple[float, float]:
+    try:
+        low, high = (float(value) for value in value_range)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"value range {value_range!r} cannot be used: give two numbers, the values of black "
+            "and white"
+        ) from error
+    return low, high
 
 
 def _check_dtype(array: ArraySource) -> np.dtype[Any]:
@@ -274,6 +311,11 @@ def _check_dtype(array: ArraySource) -> np.dtype[Any]:
 
 def _find_channels(shape: tuple[int, ...], channel_axis: int | None) -> tuple[int | None, bool]:
     """Non-negative channel axis or None, and whether the last channel is alpha."""
+    if not all(isinstance(side, int | np.integer) for side in shape):  # dask calls them NaN
+        raise InputError(
+            f"the image's shape {shape} is not known before it is computed: give its sides, in "
+            "dask with image.compute_chunk_sizes()"
+        )
     text = " x ".join(map(str, shape)) or "a single number"
     if len(shape) not in (2, 3):
         raise InputError(
@@ -310,8 +352,8 @@ def _channel_axis(
                 "slice"
             )
         return 2, shape[2] == 4
-    if not -3 <= channel_axis < 3:
-        raise InputError(f"channel_axis {channel_axis} is not an axis of {text}: give -3 to 2")
+    if not isinstance(channel_axis, int | np.integer) or not -3 <= channel_axis < 3:
+        raise InputError(f"channel_axis {channel_axis!r} is not an axis of {text}: give -3 to 2")
     return channel_axis % 3, False
 
 
