@@ -14,7 +14,7 @@ in `__post_init__` and its line in `settings`, and used where it acts:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -54,6 +54,8 @@ class Options:
     refine: int = DEFAULT_ROUNDS
     noise: float | None = None
     value_range: tuple[float, float] | None = None
+    field: Literal["uniform", "grid"] = "uniform"
+    grid: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without an image."""
@@ -61,6 +63,8 @@ class Options:
         _check_refine(self.refine)
         _check_kernel_size(self.kernel_size)
         _check_noise(self.noise)
+        _check_field(self.field)
+        _check_grid(self.grid, self.field)
 
     def open(self, image: ArraySource | ArrayLike) -> Picture:
         """Take an array as an image.
@@ -95,6 +99,11 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
+def _is_number(value: object) -> bool:
+    kinds = (int, float, np.integer, np.floating)
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
 def _check_tile(tile: int | None) -> None:
     if tile is not None and not (_is_whole(tile) and tile >= SMALLEST_TILE):
         raise InputError(
@@ -120,8 +129,33 @@ def _check_kernel_size(size: int | None) -> None:
 
 
 def _check_noise(noise: float | None) -> None:
-    if noise is not None and not (np.isfinite(noise) and noise >= 0):
+    if noise is not None and not (_is_number(noise) and 0 <= noise < np.inf):
         raise InputError(
             f"noise {noise!r} is not a standard deviation: give a number from 0 up, in the image's "
             "own units, or leave it out to have it measured"
+        )
+
+
+def _check_field(field: str) -> None:
+    if field not in ("uniform", "grid"):
+        raise InputError(
+            f"field {field!r} is unknown: give 'uniform' for one kernel, or 'grid' for kernels "
+            "that vary over the field"
+        )
+
+
+def _check_grid(grid: tuple[int, int] | None, field: str) -> None:
+    if grid is None:
+        return
+    if field != "grid":
+        raise InputError(
+            f"grid {grid!r} goes with field='grid' only: give that too, or leave the grid out"
+        )
+    if (
+        not isinstance(grid, tuple)
+        or len(grid) != 2
+        or not all(_is_whole(each) and each >= 1 for each in grid)
+    ):
+        raise InputError(
+            f"grid {grid!r} is not two whole numbers, rows and columns: give for instance (3, 4)"
         )

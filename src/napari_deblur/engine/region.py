@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from napari_deblur.engine.layout import Window
 
-__all__ = ["Region", "find_region", "luma"]
+__all__ = ["Region", "find_region", "luma", "restrict"]
 
 _RED_GREEN_BLUE = (0.299, 0.587, 0.114)  # Rec. 601
 
@@ -99,6 +99,21 @@ def find_region(
     rows, columns = found[0] if found else (slice(0, 0), slice(0, 0))
     _check_bounds(rows, columns)
     return Region(rows, columns, mask)
+
+
+def restrict(region: Region, window: Window) -> Region | None:
+    """Return the part of a region in a window; None if fewer than 16 x 16 pixels can hold it."""
+    rows, columns = (
+        slice(max(one.start, other.start), min(one.stop, other.stop))
+        for one, other in zip((region.rows, region.columns), window, strict=True)
+    )
+    if min(rows.stop - rows.start, columns.stop - columns.start) < SMALLEST_SIDE:
+        return None
+    if region.mask is None:
+        return Region(rows, columns)
+    if not region.mask[rows, columns].any():
+        return None
+    return Region(rows, columns, region.mask)
 
 
 def luma(working: NDArray[np.float32]) -> NDArray[np.float32]:

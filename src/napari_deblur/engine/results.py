@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["KernelResult", "Result"]
+    from napari_deblur.blur.field import KernelField
+
+__all__ = ["KernelGridResult", "KernelResult", "Result"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,44 @@ class KernelResult:
     """
 
     kernel: NDArray[np.float32]
+    informative: bool
+    model: str
+    device: str
+    seconds: float
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class KernelGridResult:
+    """Kernels on a grid over the image and how they came about.
+
+    Attributes
+    ----------
+    field : KernelField
+        `field.kernels` are the kernels (rows, columns, m, m), float32, each with sum 1, aligned
+        to each other; `field.grid` tells the cells of the image that they belong to.
+    kernel : ndarray of shape (m, m), float32
+        The one kernel that explains the whole image best.
+    varies : bool
+        False if the cells do not differ by more than the image gives evidence for.  All of them
+        then have `kernel`.
+    gains : ndarray of shape (rows, columns), float32
+        By which share of the cost a cell's kernel explains its part of the image better than
+        `kernel` does.
+    trusted : ndarray of shape (rows, columns), bool
+        False where the image gave no kernel that could be believed, and those of the neighbours
+        took its place.
+    informative : bool
+        False if the image has no texture; the kernels are then the one that changes nothing.
+    model, device, seconds, settings
+        See `KernelResult`.
+    """
+
+    field: KernelField
+    kernel: NDArray[np.float32]
+    varies: bool
+    gains: NDArray[np.float32]
+    trusted: NDArray[np.bool_]
     informative: bool
     model: str
     device: str

@@ -17,6 +17,7 @@ import numpy as np
 from napari_deblur.blur.kernel import check_kernel
 from napari_deblur.engine.devices import pick_device
 from napari_deblur.engine.estimation import Estimate
+from napari_deblur.engine.field import check_field_frames, find_field
 from napari_deblur.engine.options import Options
 from napari_deblur.engine.output import check_output, copy_image
 from napari_deblur.engine.pair import Pair, load_pair
@@ -24,7 +25,7 @@ from napari_deblur.engine.progress import Progress
 from napari_deblur.engine.refinement import DEFAULT_ROUNDS
 from napari_deblur.engine.region import find_region
 from napari_deblur.engine.restoration import Restored, noise_levels, restore
-from napari_deblur.engine.results import KernelResult, Result
+from napari_deblur.engine.results import KernelGridResult, KernelResult, Result
 from napari_deblur.engine.search import NothingToEstimateWarning, find_kernel
 
 if TYPE_CHECKING:
@@ -33,11 +34,13 @@ if TYPE_CHECKING:
     from napari_deblur.engine.layout import ArraySource
 
 __all__ = [
+    "KernelGridResult",
     "KernelResult",
     "NothingToEstimateWarning",
     "Result",
     "deblur_steps",
     "drain",
+    "kernel_grid_steps",
     "kernel_steps",
 ]
 
@@ -116,6 +119,87 @@ def kernel_steps(
     seconds = time.perf_counter() - start
     return KernelResult(
         found.kernel, found.informative, pair.name, str(pair.device), seconds, settings
+    )
+
+
+def kernel_grid_steps(
+    image: ArraySource | ArrayLike,
+    *more: ArraySource | ArrayLike,
+    grid: tuple[int, int] | None = None,
+    model: str | Path = "default",
+    channel_axis: int | None = None,
+    device: str = "auto",
+    tile: int | None = None,
+    region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
+    kernel_size: int | None = None,
+    refine: int = DEFAULT_ROUNDS,
+) -> Generator[Progress, None, KernelGridResult]:
+    """Estimate kernels on a grid over an image, or over several that share the same field.
+
+    Parameters
+    ----------
+    image, *more : arrays
+        See `kernel_steps`; all of one height and width.
+    grid : tuple of int, optional
+        Rows and columns of cells; chosen from the size of the image and of its blur by default.
+    model, channel_axis, device, tile, region, kernel_size, refine
+        See `kernel_steps`.
+
+    Yields
+    ------
+    Progress
+        After each window and each step.
+
+    Returns
+    -------
+    KernelGridResult
+
+    Raises
+    ------
+    InputError
+        When the images differ in size, or the grid does not fit them.
+    DeblurError
+        See `napari_deblur.deblur`.
+
+    Warns
+    -----
+    NothingToEstimateWarning
+        When no image has any texture.
+    """
+    start = time.perf_counter()
+    options = Options(
+        model=model,
+        channel_axis=channel_axis,
+        device=device,
+        tile=tile,
+        region=region,
+        kernel_size=kernel_size,
+        refine=refine,
+        field="grid",
+        grid=grid,
+    )
+    pictures = [options.open(each) for each in (image, *more)]
+    check_field_frames(pictures, options)
+    frames = [(each, find_region(region, each.layout.size)) for each in pictures]
+    pair = yield from _load(options)
+    found = yield from find_field(pair, frames, options)
+    settings = {
+        **_provenance(pair),
+        **options.settings(),
+        "grid": list(found.field.grid.shape),
+        "frames": len(frames),
+    }
+    return KernelGridResult(
+        found.field,
+        found.kernel,
+        found.varies,
+        found.gains,
+        found.trusted,
+        found.informative,
+        pair.name,
+        str(pair.device),
+        time.perf_counter() - start,
+        settings,
     )
 
 
