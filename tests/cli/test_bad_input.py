@@ -71,6 +71,14 @@ BAD_OPTIONS = {
         ["--kernel", "taken.tif", "-o", "taken.tif", "--overwrite"],
         r"taken\.tif",
     ),
+    "axes": (["--axes", "TYX"], "'TYX'"),
+    "axes twice": (["--axes", "YY"], "'YY'"),
+    "channels": (["--channel-axis", "C"], "'C'"),
+    "noise": (["--noise", "-3"], "-3"),
+    "region": (["--region", "0-9"], "0-9.*10:200"),
+    "small region": (["--region", "0:9,0:40"], "9 x 40"),
+    "mask": (["--mask", "nowhere.tif"], r"nowhere\.tif"),
+    "mask and region": (["--mask", "taken.tif", "--region", "0:30,0:30"], "--region.*--mask"),
     "two kernels": (["--kernel", "taken.tif", "--one-kernel"], "--one-kernel"),
 }
 
@@ -143,7 +151,9 @@ def test_bad_options(
     [
         (["shake", "image.tif", "-o", "out.tif", "--size", "0"], "0"),
         (["shake", "image.tif", "-o", "out.tif", "--noise", "-1"], "-1"),
+        (["shake", "image.tif", "-o", "out.tif", "--saturation", "0.5"], r"0\.5"),
         (["kernel", "image.tif", "-o", "kernel.png"], r"kernel\.png.*\.tif"),
+        (["kernel", "image.tif", "-o", "kernel.tif", "--slice", "T3"], "T3"),
         (["evaluate", "levin", "."], "im1_kernel1_blurry"),
         (["evaluate", "levin", ".", "--method", "magic"], "magic"),
         (["evaluate", "gopro", "."], "gopro"),

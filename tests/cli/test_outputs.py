@@ -55,4 +55,4 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
 def test_names_of_kernels() -> None:
     assert kernel_path(Path("d/a.ome.tif")) == Path("d/a_kernel.tif")
-    assert kernel_path(Path("d/a.b.png"), "T0_Z3") == Path("d/a.b_kernel_T0_Z3.tif")
+    assert kernel_path(Path("d/a.b.png")) == Path("d/a.b_kernel.tif")

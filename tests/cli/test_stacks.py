@@ -8,6 +8,7 @@ import pytest
 from napari_deblur.cli.stacks import find_slices
 from napari_deblur.cli.work import Stack
 from napari_deblur.errors import InputError
+from napari_deblur.files.image_file import ImageFile, TiffMetadata
 
 
 def test_every_axis_but_y_x_and_s_counts_images() -> None:
@@ -37,6 +38,24 @@ def test_slices_share_one_scale_and_channels_do_not() -> None:
     ranges = {each.label: stack.value_range(each) for each in stack.slices}
     assert ranges["T0_C0"] == ranges["T1_C0"] == (0, 50)
     assert ranges["T0_C1"] == ranges["T1_C1"] == (0, 3)
+
+
+def test_channels_of_one_exposure_stay_together() -> None:
+    array = np.zeros((2, 4, 16, 17), np.float32)
+    array[1, 3, 0, 0] = 7
+    stack = Stack.of(ImageFile(array, "TCYX", TiffMetadata()), channels="C")
+    assert [each.label for each in stack.slices] == ["T0", "T1"]
+    assert (stack.channel_axis, stack.channel_number, stack.counted_shape) == (0, 1, (2,))
+    assert stack.value_range(stack.slices[0]) == (0, 7)
+    (one,) = Stack.of(ImageFile(array, "TCYX", TiffMetadata()), only="T1_C3").slices
+    assert stack.plane(one).max() == 7
+
+
+def test_columns_first_planes_are_turned() -> None:
+    array = np.arange(20 * 30).reshape(20, 30)
+    stack = Stack(array, "XY", find_slices(array.shape, "XY"))
+    assert np.array_equal(stack.plane(stack.slices[0]), array.T)
+    assert np.shares_memory(stack.plane(stack.slices[0]), array)
 
 
 def test_planar_colour_has_its_channel_axis_first() -> None:

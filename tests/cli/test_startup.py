@@ -25,10 +25,3 @@ def test_help_imports_nothing_heavy(args: list[str]) -> None:
     )
     assert done.stderr.startswith("[] ")
     assert "napari-deblur" in done.stdout
-
-
-def test_the_help_states_the_engines_own_default() -> None:
-    from napari_deblur.cli.options import DEFAULT_REFINE
-    from napari_deblur.engine.refinement import DEFAULT_ROUNDS
-
-    assert DEFAULT_REFINE == DEFAULT_ROUNDS

@@ -11,18 +11,22 @@ import typer
 from napari_deblur.cli.codes import FAILED
 from napari_deblur.cli.messages import note, say
 from napari_deblur.cli.options import (
+    Axes,
+    ChannelAxis,
     Device,
     KernelSize,
+    Mask,
     Model,
+    Noise,
     Overwrite,
     Refine,
+    Region,
     SaveKernel,
     Tile,
 )
 from napari_deblur.cli.outputs import (
     Job,
     check_format,
-    check_new,
     kernel_path,
     make_folder,
     plan_jobs,
@@ -32,15 +36,13 @@ from napari_deblur.defaults import DEFAULT_ROUNDS
 from napari_deblur.errors import DeblurError, InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from napari_deblur.cli.kernel_files import KernelFile
     from napari_deblur.cli.work import Settings
 
 __all__ = ["deblur"]
 
 
-def deblur(
+def deblur(  # noqa: PLR0913  one parameter for each option
     images: Annotated[
         list[Path], typer.Argument(metavar="IN...", help="Image files: TIFF, OME-TIFF, PNG, JPEG.")
     ],
@@ -56,7 +58,11 @@ def deblur(
         ),
     ],
     kernel: Annotated[
-        Path | None, typer.Option(help="Kernel that is known (TIFF, 2-D); estimated by default.")
+        Path | None,
+        typer.Option(
+            help="Kernel that is known (TIFF): one for all slices of a stack, or one for each.  "
+            "Estimated by default."
+        ),
     ] = None,
     save_kernel: SaveKernel = False,
     one_kernel: Annotated[
@@ -71,6 +77,11 @@ def deblur(
     tile: Tile = None,
     kernel_size: KernelSize = None,
     refine: Refine = DEFAULT_ROUNDS,
+    region: Region = None,
+    mask: Mask = None,
+    noise: Noise = None,
+    axes: Axes = None,
+    channel_axis: ChannelAxis = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Deblur images.
@@ -85,16 +96,14 @@ def deblur(
         )
     keep = images if kernel is None else [*images, kernel]
     jobs = plan_jobs(images, output, keep=keep, overwrite=overwrite, save_kernel=save_kernel)
-    from napari_deblur.blur.kernel import check_kernel
-    from napari_deblur.cli.work import Settings
-    from napari_deblur.files.kernels import read_kernel
+    from napari_deblur.cli.kernel_files import KernelFile
+    from napari_deblur.cli.work import Settings, read_region
 
-    settings = Settings(model, device, tile, kernel_size, refine)
+    part = read_region(region, mask)
+    settings = Settings(model, device, tile, kernel_size, refine, noise, part)
     pair = settings.open()
-    given = None
-    if kernel is not None:
-        given = check_kernel(read_kernel(kernel), largest=pair.largest_kernel)
-    task = _Task(settings, given, save_kernel, one_kernel, overwrite)
+    given = None if kernel is None else KernelFile.read(kernel, largest=pair.largest_kernel)
+    task = _Task(settings, axes, channel_axis, given, save_kernel, one_kernel, overwrite)
     with progress_bar() as report:
         if len(jobs) == 1:
             task.run(jobs[0], report)
@@ -107,40 +116,33 @@ class _Task:
     """What is done with every file."""
 
     settings: Settings
-    kernel: NDArray[np.float32] | None
+    axes: str | None
+    channels: str | None
+    kernel: KernelFile | None
     save_kernel: bool
     one_kernel: bool
     overwrite: bool
 
     def run(self, job: Job, report: Report) -> None:
         """Deblur one file; nothing is written unless all of it went well."""
-        from napari_deblur.cli.work import Stack, deblur_stack, estimate_pooled
-        from napari_deblur.files.images import read_image, write_image
+        from napari_deblur.cli.kernel_files import write_kernels
+        from napari_deblur.cli.work import deblur_stack, estimate_pooled, open_stack
+        from napari_deblur.files.images import write_image
 
-        image = read_image(job.source)
+        image, stack = open_stack(job.source, self.axes, self.channels)
         check_format(job.target, image)
-        stack = Stack.of(image)
-        kernel = self.kernel
+        known = None if self.kernel is None else self.kernel.for_slices(stack)
         if self.one_kernel and len(stack.slices) > 1:
-            kernel = estimate_pooled(stack, self.settings, report, job.source.name)
-        parts = [""] if kernel is not None else [each.label for each in stack.slices]
-        files = [kernel_path(job.target, part) for part in parts if self.save_kernel]
-        for path in files:
-            check_new(path, [job.source], overwrite=self.overwrite)
-        sharp, used = deblur_stack(stack, kernel, self.settings, report, job.source.name)
+            shared = estimate_pooled(stack, self.settings, report, job.source.name)
+            known = [shared] * len(stack.slices)
+        sharp, used = deblur_stack(stack, known, self.settings, report, job.source.name)
         make_folder(job.target)
         write_image(job.target, sharp, like=image)
-        # With one kernel for all slices the first is that of the others, too.
-        _write_kernels(files, used)
         say(f"{job.source} -> {job.target}")
-
-
-def _write_kernels(files: list[Path], kernels: list[NDArray[np.float32]]) -> None:
-    from napari_deblur.files.kernels import write_kernel
-
-    for path, kernel in zip(files, kernels, strict=False):
-        write_kernel(path, kernel)
-        say(f"kernel -> {path}")
+        if self.save_kernel:
+            path = kernel_path(job.target)
+            write_kernels(path, used[:1] if self.one_kernel else used, stack)
+            say(f"kernel -> {path}")
 
 
 def _run_batch(task: _Task, jobs: list[Job], report: Report) -> None:

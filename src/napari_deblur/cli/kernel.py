@@ -9,12 +9,16 @@ import typer
 
 from napari_deblur.cli.messages import say
 from napari_deblur.cli.options import (
+    Axes,
+    ChannelAxis,
     Device,
     InputImage,
     KernelSize,
+    Mask,
     Model,
     Overwrite,
     Refine,
+    Region,
     Tile,
 )
 from napari_deblur.cli.outputs import check_new, make_folder
@@ -25,7 +29,7 @@ from napari_deblur.errors import OutputError
 __all__ = ["check_kernel_file", "kernel"]
 
 
-def kernel(
+def kernel(  # noqa: PLR0913  one parameter for each option
     image: InputImage,
     *,
     output: Annotated[
@@ -37,28 +41,54 @@ def kernel(
     tile: Tile = None,
     kernel_size: KernelSize = None,
     refine: Refine = DEFAULT_ROUNDS,
+    region: Region = None,
+    mask: Mask = None,
+    each: Annotated[
+        bool,
+        typer.Option(
+            "--each",
+            help="Estimate a kernel for each slice of a stack instead of the one that all share.",
+        ),
+    ] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--slice", metavar="LABEL", help="Look at one slice of a stack alone: T3, or T3_Z0."
+        ),
+    ] = None,
+    axes: Axes = None,
+    channel_axis: ChannelAxis = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Estimate the blur kernel of an image.
 
     The kernel is a convolution kernel, float32, with sum 1 and its centroid in the middle.  For
-    a stack it is the one kernel that all slices share.
+    a stack it is the one kernel that all slices share, or the file holds one for each.
     """
     check_kernel_file(output)
     check_new(output, [image], overwrite=overwrite)
     from napari_deblur.blur.kernel import kernel_support
-    from napari_deblur.cli.work import Settings, Stack, estimate_pooled
-    from napari_deblur.files.images import read_image
-    from napari_deblur.files.kernels import write_kernel
+    from napari_deblur.cli.kernel_files import write_kernels
+    from napari_deblur.cli.work import (
+        Settings,
+        estimate_each,
+        estimate_pooled,
+        open_stack,
+        read_region,
+    )
 
-    settings = Settings(model, device, tile, kernel_size, refine)
+    settings = Settings(model, device, tile, kernel_size, refine, region=read_region(region, mask))
     settings.open()
+    _, stack = open_stack(image, axes, channel_axis, only)
     with progress_bar() as report:
-        found = estimate_pooled(Stack.of(read_image(image)), settings, report, image.name)
+        if each:
+            found = estimate_each(stack, settings, report, image.name)
+        else:
+            found = [estimate_pooled(stack, settings, report, image.name)]
     make_folder(output)
-    write_kernel(output, found)
-    side = kernel_support(found)
-    say(f"{image} -> {output} ({side} x {side} px of {found.shape[0]} x {found.shape[1]} in use)")
+    write_kernels(output, found, stack)
+    used, side = (max(map(of, found)) for of in (kernel_support, len))
+    say(f"{image} -> {output} ({used} x {used} px of {side} x {side} in use)")
 
 
 def check_kernel_file(path: Path) -> None:

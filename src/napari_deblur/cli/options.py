@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 __all__ = [
+    "Axes",
+    "ChannelAxis",
     "Device",
     "InputImage",
     "KernelSize",
+    "Mask",
     "Model",
+    "Noise",
     "Overwrite",
     "Refine",
+    "Region",
     "SaveKernel",
     "Tile",
     "number",
     "whole_number",
+    "window",
 ]
 
 
@@ -35,6 +42,15 @@ def number(text: str) -> float:
         return float(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a number") from None
+
+
+def window(text: str) -> tuple[slice, slice]:
+    """Read rows and columns, ``10:200,30:400``, from an option."""
+    found = re.fullmatch(r"(\d+):(\d+),(\d+):(\d+)", text.replace(" ", ""))
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is not rows and columns like 10:200,30:400")
+    top, bottom, left, right = map(int, found.groups())
+    return slice(top, bottom), slice(left, right)
 
 
 Model = Annotated[
@@ -72,13 +88,57 @@ Refine = Annotated[
         help="Rounds in which the estimated kernel is improved on the image; 0 is fastest.",
     ),
 ]
+Region = Annotated[
+    Any,
+    typer.Option(
+        parser=window,
+        metavar="ROWS,COLUMNS",
+        help="Part of the image to estimate the kernel from, like 10:200,30:400 in pixels.",
+    ),
+]
+Mask = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Image of the same height and width whose pixels other than 0 mark the part to "
+        "estimate the kernel from.",
+    ),
+]
+Axes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LETTERS",
+        help="What the file's axes are where it does not say so, or wrongly: Y, X, T, Z, C, "
+        "and S for RGB(A) samples.  TZYX, for instance.",
+    ),
+]
+ChannelAxis = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LETTER",
+        help="Axis whose entries were taken in one exposure and share a kernel, C mostly.  By "
+        "default each is an image of its own.",
+    ),
+]
+Noise = Annotated[
+    float | None,
+    typer.Option(
+        parser=number,
+        metavar="SIGMA",
+        help="Standard deviation of the noise in the image's own units; larger is smoother.  "
+        "Measured by default.",
+    ),
+]
 Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="Replace outputs that exist; inputs are never replaced."),
 ]
 SaveKernel = Annotated[
     bool,
-    typer.Option("--save-kernel", help="Also write the kernel, as OUT_kernel.tif."),
+    typer.Option(
+        "--save-kernel",
+        help="Also write the kernel, as OUT_kernel.tif; of a stack, those of all slices.",
+    ),
 ]
 InputImage = Annotated[
     Path, typer.Argument(metavar="IN", help="Image file: TIFF, OME-TIFF, PNG or JPEG.")

@@ -57,9 +57,9 @@ def plan_jobs(
     return jobs
 
 
-def kernel_path(target: Path, part: str = "") -> Path:
-    """Name the kernel's file beside a result; `part` says which slice of a stack it is of."""
-    return target.with_name(f"{_stem(target)}_kernel{part and '_' + part}.tif")
+def kernel_path(target: Path) -> Path:
+    """Name the kernel's file beside a result."""
+    return target.with_name(f"{_stem(target)}_kernel.tif")
 
 
 def check_new(target: Path, sources: Sequence[Path], *, overwrite: bool) -> None:

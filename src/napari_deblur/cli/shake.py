@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from napari_deblur.cli.messages import say
-from napari_deblur.cli.options import InputImage, Overwrite, SaveKernel, number, whole_number
+from napari_deblur.cli.options import (
+    Axes,
+    ChannelAxis,
+    InputImage,
+    Overwrite,
+    SaveKernel,
+    number,
+    whole_number,
+)
 from napari_deblur.cli.outputs import check_format, kernel_path, make_folder, plan_jobs
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["shake"]
 
@@ -42,38 +54,57 @@ def shake(
             help="Standard deviation of the noise; 0.01 is 1 % of the range.",
         ),
     ] = 0.01,
+    saturation: Annotated[
+        float,
+        typer.Option(
+            parser=number,
+            metavar="FACTOR",
+            help="Brighten by this factor before clipping, so that bright parts saturate.",
+        ),
+    ] = 1.0,
+    one_kernel: Annotated[
+        bool,
+        typer.Option(
+            "--one-kernel",
+            help="Shake all slices of a stack alike instead of each with a kernel of its own.",
+        ),
+    ] = False,
     save_kernel: SaveKernel = False,
+    axes: Axes = None,
+    channel_axis: ChannelAxis = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Blur an image as a shaking camera would.
 
-    The slices of a stack get one kernel and noise of their own.
+    Each slice of a stack gets a kernel and noise of its own.
     """
     job = plan_jobs([image], output, keep=[image], overwrite=overwrite, save_kernel=save_kernel)[0]
     import numpy as np
 
-    from napari_deblur.cli.work import Stack
+    from napari_deblur.cli.kernel_files import write_kernels
+    from napari_deblur.cli.work import open_stack
     from napari_deblur.engine import simulate
-    from napari_deblur.files.images import read_image, write_image
-    from napari_deblur.files.kernels import write_kernel
+    from napari_deblur.files.images import write_image
 
-    source = read_image(image)
+    source, stack = open_stack(image, axes, channel_axis)
     check_format(job.target, source)
-    stack = Stack.of(source)
     out = np.empty_like(stack.array)
-    kernel = None
+    kernels: list[NDArray[np.float32]] = []
     for position, each in enumerate(stack.slices):
-        out[each.index], kernel = simulate.shake(
-            stack.array[each.index],
+        blurry, kernel = simulate.shake(
+            stack.plane(each),
             size=size,
             seed=None if seed is None else seed + position,
             noise=noise,
-            kernel=kernel,
+            saturation=saturation,
+            kernel=kernels[0] if one_kernel and kernels else None,
             channel_axis=stack.channel_axis,
         )
+        stack.plane(each, out)[...] = blurry
+        kernels.append(kernel)
     make_folder(job.target)
     write_image(job.target, out, like=source)
     say(f"{image} -> {job.target}")
-    if save_kernel and kernel is not None:
-        write_kernel(kernel_path(job.target), kernel)
+    if save_kernel:
+        write_kernels(kernel_path(job.target), kernels[:1] if one_kernel else kernels, stack)
         say(f"kernel -> {kernel_path(job.target)}")

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_deblur.cli.messages import note
 from napari_deblur.cli.progress import Report, follow
-from napari_deblur.cli.stacks import Slice, find_slices
+from napari_deblur.cli.stacks import Slice, check_axes, find_slices, pick_slice
 from napari_deblur.defaults import DEFAULT_ROUNDS
 from napari_deblur.engine.layout import open_picture
 from napari_deblur.engine.run import NothingToEstimateWarning, deblur_steps, kernel_steps
+from napari_deblur.errors import InputError
+from napari_deblur.files.images import read_image
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from napari_deblur.engine.pair import Pair
     from napari_deblur.files.images import ImageFile
 
-__all__ = ["Settings", "Stack", "deblur_stack", "estimate_pooled"]
+__all__ = ["Settings", "Stack", "deblur_stack", "estimate_each", "estimate_pooled", "open_stack"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,23 @@ class Settings:
     tile: int | None = None
     kernel_size: int | None = None
     refine: int = DEFAULT_ROUNDS
+    noise: float | None = None
+    region: tuple[slice, slice] | NDArray[np.bool_] | None = None
+
+    def for_kernels(self) -> dict[str, Any]:
+        """Arguments for estimating kernels."""
+        return {
+            "model": self.model,
+            "device": self.device,
+            "tile": self.tile,
+            "kernel_size": self.kernel_size,
+            "refine": self.refine,
+            "region": self.region,
+        }
+
+    def for_images(self) -> dict[str, Any]:
+        """Arguments for deblurring."""
+        return self.for_kernels() | {"noise": self.noise}
 
     def open(self) -> Pair:
         """Open the model on the device, so that wrong options are found before any file is.
@@ -56,20 +77,64 @@ class Stack:
     array: NDArray[Any]
     axes: str | None
     slices: Sequence[Slice]
+    channels: str = "S"
 
     @classmethod
-    def of(cls, image: ImageFile) -> Stack:
-        """Find the images of a file by its axes."""
-        return cls(image.array, image.axes, find_slices(image.array.shape, image.axes))
+    def of(cls, image: ImageFile, channels: str | None = None, only: str | None = None) -> Stack:
+        """Find the images of a file by its axes.
+
+        Parameters
+        ----------
+        image
+            The file.
+        channels
+            Letter of the axis that holds channels of one exposure, beside the samples (S).
+        only
+            Label of the one slice that counts.
+
+        Raises
+        ------
+        InputError
+            If one of them is not there.
+        """
+        if channels is not None:
+            check_axes(image.axes, image.array.shape, channels)
+        within = channels or "S"
+        slices = find_slices(image.array.shape, image.axes, within)
+        return cls(image.array, image.axes, pick_slice(slices, only), within)
 
     @property
     def channel_axis(self) -> int | None:
-        """Axis of the samples (S) in each slice; None where they are last, as RGB(A) has them."""
+        """Axis of the channels in each slice; None for samples (S) at the end: RGB or RGBA."""
         if self.axes is None:
             return None
-        image_axes = "".join(axis for axis in self.axes if axis in "YXS")
-        position = image_axes.find("S")
-        return position if 0 <= position < 2 else None
+        image_axes = "".join(axis for axis in self.axes if axis in "YXS" + self.channels)
+        position = image_axes.find(self.channels)
+        return None if position < 0 or (position == 2 and self.channels == "S") else position
+
+    @property
+    def channel_number(self) -> int | None:
+        """Axis of the channels in the whole array, those of RGB and RGBA not counted."""
+        if self.axes is None or self.channel_axis is None:
+            return None
+        return self.axes.index(self.channels)
+
+    @property
+    def counted_axes(self) -> str:
+        """Letters of the axes that count images."""
+        return "".join(axis for axis in self.axes or "" if axis not in "YXS" + self.channels)
+
+    @property
+    def counted_shape(self) -> tuple[int, ...]:
+        """Lengths of the axes that count images."""
+        return tuple(self.array.shape[(self.axes or "").index(axis)] for axis in self.counted_axes)
+
+    def plane(self, of: Slice, array: NDArray[Any] | None = None) -> NDArray[Any]:
+        """One slice of this array, or of one of the same shape; rows come before columns."""
+        plane = (self.array if array is None else array)[of.index]
+        image_axes = [axis for axis in self.axes or "YX" if axis in "YXS" + self.channels]
+        rows, columns = image_axes.index("Y"), image_axes.index("X")
+        return plane if rows < columns else np.swapaxes(plane, rows, columns)
 
     def value_range(self, of: Slice) -> tuple[float, float] | None:
         """Black and white for a slice: those of its channel in the whole stack.
@@ -79,33 +144,85 @@ class Stack:
         """
         if self.axes is None or len(self.slices) == 1:
             return None
-        channel = self.axes.find("C")
+        channel = self.axes.find("C") if self.channels != "C" else -1
         index: list[Any] = [slice(None)] * self.array.ndim
         if channel >= 0:
             index[channel] = slice(of.index[channel], of.index[channel] + 1)  # type: ignore[operator]
         block = self.array[tuple(index)]
-        samples = self.axes.find("S")
+        samples = self.axes.find(self.channels)
         # All images below each other are one tall image with the range of all.
         if samples >= 0:
             block = np.moveaxis(block, samples, -1)
-            return _range(block.reshape(-1, *block.shape[-2:]))
-        return _range(block.reshape(-1, block.shape[-1]))
+            channels = None if self.channel_axis is None else 2
+            return _range(block.reshape(-1, *block.shape[-2:]), channels)
+        return _range(block.reshape(-1, block.shape[-1]), None)
+
+
+def open_stack(
+    path: Path, axes: str | None, channels: str | None, only: str | None = None
+) -> tuple[ImageFile, Stack]:
+    """Read a file, and find its images by the axes that it names or the user does.
+
+    Raises
+    ------
+    FileError
+        If it cannot be read.
+    InputError
+        If the axes do not fit.
+    """
+    image = read_image(path)
+    if axes is not None:
+        check_axes(axes.upper(), image.array.shape)
+        image = replace(image, axes=axes.upper())
+    return image, Stack.of(image, None if channels is None else channels.upper(), only)
+
+
+def read_region(
+    window: tuple[slice, slice] | None, mask: Path | None
+) -> tuple[slice, slice] | NDArray[np.bool_] | None:
+    """Return the part of the image that counts: a window, or what a mask's file marks.
+
+    Raises
+    ------
+    FileError
+        If the mask cannot be read.
+    InputError
+        If both are given, or the mask is no grey picture.
+    """
+    if mask is None:
+        return window
+    if window is not None:
+        raise InputError(f"--region and --mask '{mask}' exclude each other; give one of them")
+    array = read_image(mask).array.squeeze()
+    if array.ndim != 2:
+        raise InputError(
+            f"'{mask}' holds an array of shape {array.shape}; a mask is one grey picture"
+        )
+    return np.asarray(array != 0)
 
 
 def estimate_pooled(
     stack: Stack, settings: Settings, report: Report, label: str
 ) -> NDArray[np.float32]:
     """Estimate the one kernel that all slices share."""
-    images = [stack.array[each.index] for each in stack.slices]
-    steps = kernel_steps(
-        *images,
-        model=settings.model,
-        device=settings.device,
-        tile=settings.tile,
-        kernel_size=settings.kernel_size,
-        refine=settings.refine,
-        channel_axis=stack.channel_axis,
-    )
+    return _estimate(stack, stack.slices, settings, report, label)
+
+
+def estimate_each(
+    stack: Stack, settings: Settings, report: Report, label: str
+) -> list[NDArray[np.float32]]:
+    """Estimate a kernel for each slice."""
+    return [
+        _estimate(stack, [each], settings, report, f"{label} {each.label}".rstrip())
+        for each in stack.slices
+    ]
+
+
+def _estimate(
+    stack: Stack, slices: Sequence[Slice], settings: Settings, report: Report, label: str
+) -> NDArray[np.float32]:
+    images = [stack.plane(each) for each in slices]
+    steps = kernel_steps(*images, channel_axis=stack.channel_axis, **settings.for_kernels())
     with _quiet():
         result = follow(steps, report, label)
     _mention_if_blank(label, informative=result.informative)
@@ -114,12 +231,12 @@ def estimate_pooled(
 
 def deblur_stack(
     stack: Stack,
-    kernel: NDArray[np.float32] | None,
+    known: Sequence[NDArray[Any]] | None,
     settings: Settings,
     report: Report,
     label: str,
 ) -> tuple[NDArray[Any], list[NDArray[np.float32]]]:
-    """Deblur every slice with `kernel`, or each with its own where that is None.
+    """Deblur every slice with its known kernel, or with one that is estimated from it.
 
     Returns
     -------
@@ -130,29 +247,25 @@ def deblur_stack(
     """
     out = np.empty_like(stack.array)
     kernels = []
-    for each in stack.slices:
+    for number, each in enumerate(stack.slices):
         name = f"{label} {each.label}".rstrip()
         steps = deblur_steps(
-            stack.array[each.index],
-            kernel,
-            model=settings.model,
-            device=settings.device,
-            tile=settings.tile,
-            kernel_size=settings.kernel_size,
-            refine=settings.refine,
+            stack.plane(each),
+            None if known is None else known[number],
             channel_axis=stack.channel_axis,
             value_range=stack.value_range(each),
+            **settings.for_images(),
         )
         with _quiet():
             result = follow(steps, report, name)
         _mention_if_blank(name, informative=result.informative)
-        out[each.index] = result.image
+        stack.plane(each, out)[...] = result.image
         kernels.append(result.kernel)
     return out, kernels
 
 
-def _range(array: NDArray[Any]) -> tuple[float, float]:
-    layout = open_picture(array).layout
+def _range(array: NDArray[Any], channel_axis: int | None) -> tuple[float, float]:
+    layout = open_picture(array, channel_axis=channel_axis).layout
     return layout.low, layout.high
 
 
