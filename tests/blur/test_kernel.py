@@ -46,6 +46,8 @@ def kernels(draw: st.DrawFn) -> np.ndarray:
         (np.ones((3, 3), bool), "bool"),
         (np.ones((33, 33)), "at most 31x31"),
         (np.empty((0, 0)), "odd"),
+        ([[1, 2, 3], [4]], "no array"),
+        ("kernel.tif", "dtype"),
     ],
 )
 def test_what_is_no_kernel_is_refused_in_one_line(kernel: np.ndarray, words: str) -> None:
@@ -60,7 +62,7 @@ def test_side_must_be_odd_and_positive(size: object) -> None:
         check_side(size)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("scale", [1e-40, 1.0, 255, 1e30])
+@pytest.mark.parametrize("scale", [1e-40, 1.0, 255, 1e30, 1e308 / 4])
 def test_checked_kernel_has_sum_one_at_any_scale(scale: float) -> None:
     kernel = np.array([[0, 1, 0], [1, 4, 2], [0, 0, 0]]) * scale
     checked = check_kernel(kernel)

@@ -34,6 +34,7 @@ from napari_deblur.errors import (
     WeightsError,
 )
 from napari_deblur.networks.config import SynthesisConfig
+from napari_deblur.networks.fold import FoldedUNet
 from napari_deblur.networks.presets import PRESETS
 from napari_deblur.networks.synthesis import SynthesisNetwork
 
@@ -220,32 +221,39 @@ def test_progress_counts_every_stage_up_to_its_end(model, blurry):
     assert [step.done for step in stages["deblur"]] == [0, 1, 2, 3]
 
 
-def test_closing_stops_at_the_tile_and_leaves_nothing(model, blurry):
+def watch_unet(monkeypatch, hook):
+    """Call `hook` with each input of the U-Net, before it computes."""
+    plain = FoldedUNet.__call__
+
+    def watched(unet, stack):
+        hook(stack)
+        return plain(unet, stack)
+
+    monkeypatch.setattr(FoldedUNet, "__call__", watched)
+
+
+def test_closing_stops_at_the_tile_and_leaves_nothing(model, blurry, monkeypatch):
     image, kernel = blurry
     calls = []
-    network = load_pair(model, CPU).synthesis
-    handle = network.unet.register_forward_hook(lambda *_: calls.append(1))
-    try:
-        steps = deblur_steps(image, kernel, model=model, device="cpu", tile=64)
-        while not calls:
-            next(steps)
-        target = weakref.ref(steps.gi_yieldfrom.gi_frame.f_locals["target"])
-        steps.close()
-    finally:
-        handle.remove()
+    watch_unet(monkeypatch, calls.append)
+    steps = deblur_steps(image, kernel, model=model, device="cpu", tile=64)
+    while not calls:
+        next(steps)
+    target = weakref.ref(steps.gi_yieldfrom.gi_frame.f_locals["target"])
+    steps.close()
     gc.collect()
     assert len(calls) == 1
     assert target() is None
 
 
 class _ShortOfMemory:
-    """A hook of a network that has no memory for inputs wider than `side`."""
+    """A hook of the U-Net that has no memory for inputs wider than `side`."""
 
     def __init__(self, side, error):
         self.side, self.error, self.seen = side, error, []
 
-    def __call__(self, _module, inputs):
-        self.seen.append(max(inputs[0].shape[-2:]))
+    def __call__(self, stack):
+        self.seen.append(max(stack.shape[-2:]))
         if self.seen[-1] > self.side:
             raise self.error
 
@@ -258,41 +266,31 @@ class _ShortOfMemory:
         MemoryError(),
     ],
 )
-def test_too_little_memory_halves_the_tile_and_gives_the_same_image(model, blurry, error):
+def test_too_little_memory_halves_the_tile_and_gives_the_same_image(
+    model, blurry, error, monkeypatch
+):
     image, kernel = blurry
     image = np.tile(image, (2, 2))
     expected = drain(deblur_steps(image, kernel, model=model, device="cpu", tile=64))
     hook = _ShortOfMemory(64 + 2 * 20 + 8, error)
-    handle = load_pair(model, CPU).synthesis.unet.register_forward_pre_hook(hook)
-    try:
-        result = drain(deblur_steps(image, kernel, model=model, device="cpu", tile=256))
-    finally:
-        handle.remove()
+    watch_unet(monkeypatch, hook)
+    result = drain(deblur_steps(image, kernel, model=model, device="cpu", tile=256))
     assert result.settings["tile"] == 64
     assert hook.seen[:2] == [224, 132]  # whole, then in two
     np.testing.assert_array_equal(result.image, expected.image)
 
 
-def test_far_too_little_memory_is_an_error_with_advice(model, blurry):
-    hook = _ShortOfMemory(0, torch.OutOfMemoryError("CUDA out of memory"))
-    handle = load_pair(model, CPU).synthesis.unet.register_forward_pre_hook(hook)
-    try:
-        with pytest.raises(
-            OutOfMemoryError, match="cpu has too little memory even for tiles of 64"
-        ):
-            drain(deblur_steps(*blurry, model=model, device="cpu"))
-    finally:
-        handle.remove()
+def test_far_too_little_memory_is_an_error_with_advice(model, blurry, monkeypatch):
+    watch_unet(monkeypatch, _ShortOfMemory(0, torch.OutOfMemoryError("CUDA out of memory")))
+    with pytest.raises(OutOfMemoryError, match="cpu has too little memory even for tiles of 64"):
+        drain(deblur_steps(*blurry, model=model, device="cpu"))
 
 
-def test_other_errors_of_a_network_are_not_taken_for_lack_of_memory(model, blurry):
+def test_other_errors_of_a_network_are_not_taken_for_lack_of_memory(model, blurry, monkeypatch):
     hook = _ShortOfMemory(0, RuntimeError("shapes do not match"))
-    handle = load_pair(model, CPU).synthesis.unet.register_forward_pre_hook(hook)
-    try:
-        with pytest.raises(RuntimeError, match="shapes do not match"):
-            drain(deblur_steps(*blurry, model=model, device="cpu"))
-    finally:
-        handle.remove()
+    watch_unet(monkeypatch, hook)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        drain(deblur_steps(*blurry, model=model, device="cpu"))
     assert len(hook.seen) == 1
 
 
@@ -374,11 +372,14 @@ def test_nothing_to_see_gives_the_kernel_that_changes_nothing_and_says_so(model)
         ({"tile": 100.0}, InputError, "tile 100.0"),
         ({"noise": -1}, InputError, "noise -1"),
         ({"noise": np.nan}, InputError, "noise nan"),
+        ({"noise": "low"}, InputError, "noise 'low'"),
         ({"region": (slice(0, 10), slice(None))}, InputError, "10 x 112 pixels"),
         ({"region": (slice(0, 40, 2), slice(None))}, InputError, "steps"),
         ({"region": np.zeros((96, 112), bool)}, InputError, "0 x 0 pixels"),
         ({"region": np.ones((9, 9), bool)}, InputError, "mask of shape"),
         ({"out": np.zeros((3, 3))}, OutputError, "out has shape"),
+        ({"out": "sharp.tif"}, OutputError, "out is no array"),
+        ({"out": np.broadcast_to(np.uint8(0), (96, 112))}, OutputError, "out is read-only"),
     ],
 )
 def test_bad_parameters_are_named_on_one_line(model, blurry, options, error, message):

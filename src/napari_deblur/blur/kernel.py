@@ -72,7 +72,12 @@ def check_kernel(kernel: ArrayLike, *, largest: int | None = None) -> Kernel:
     KernelError
         If one of the conditions does not hold.
     """
-    array = np.asarray(kernel)
+    try:
+        array = np.asarray(kernel)
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors with a gradient
+        raise KernelError(
+            f"kernel is no array ({type(kernel).__name__}): give a square 2-D array of numbers"
+        ) from error
     if array.dtype.kind not in "fiu":
         raise KernelError(
             f"kernel has dtype {array.dtype}: it must hold real numbers; convert it to float32"
@@ -91,15 +96,15 @@ def check_kernel(kernel: ArrayLike, *, largest: int | None = None) -> Kernel:
             f"kernel is {array.shape[0]}x{array.shape[0]}: at most {largest}x{largest} is allowed "
             "here; crop its empty margin or work at half the resolution"
         )
-    values = array.astype(np.float64)
+    with np.errstate(over="ignore"):  # of long doubles
+        values = array.astype(np.float64)
     if not np.isfinite(values).all():
         raise KernelError("kernel holds NaN or infinity: every value must be finite; repair them")
     if values.min() < 0:
         raise KernelError(
             f"kernel holds {values.min():g}: no value may be negative; clip the kernel at 0"
         )
-    total = values.sum()
-    if total == 0:
+    if values.max() == 0:
         raise KernelError("kernel is all zero: it needs a positive sum; check where it comes from")
     # Scaling by the peak first keeps tiny and huge values within float32.
     return _normalise(values / values.max())

@@ -25,6 +25,13 @@ def check_output(out: Any, picture: Picture) -> None:
     if out is None:
         return
     layout = picture.layout
+    if not all(hasattr(out, name) for name in ("shape", "dtype", "__setitem__")):
+        raise OutputError(
+            f"out is no array ({type(out).__name__}): give one of shape {layout.shape} and dtype "
+            f"{layout.dtype}, or leave it out"
+        )
+    if isinstance(out, np.ndarray) and not out.flags.writeable:
+        raise OutputError("out is read-only: give an array that can be written to, or leave it out")
     if tuple(out.shape) != layout.shape or np.dtype(out.dtype) != layout.dtype:
         raise OutputError(
             f"out has shape {tuple(out.shape)} and dtype {out.dtype}: it must have the image's, "

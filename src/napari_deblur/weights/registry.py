@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from napari_deblur.errors import ModelError, WeightsError
 from napari_deblur.weights.entries import ModelEntry, Registry, Trained, WeightsEntry
@@ -12,7 +13,6 @@ from napari_deblur.weights.header import read_header, sha256_of
 from napari_deblur.weights.registry_text import parse_registry
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping
 
 __all__ = [
@@ -78,13 +78,22 @@ def find_model(name: str | os.PathLike[str] = "default") -> ModelEntry:
     wanted = known.default if name == "default" else name
     if isinstance(wanted, str) and wanted in known.models:
         return known.models[wanted]
-    if wanted is not None and wanted != "" and Path(wanted).is_dir():
+    if _is_folder(wanted):
         return local_model(*(Path(wanted) / file for file in MODEL_FILES), name=str(wanted))
     names = ", ".join(["default", *known.models]) if known.models else "none in this version"
     raise ModelError(
         f"model {str(name)!r} is not known; known are {names}; give one of them, or a folder that "
         f"holds {' and '.join(MODEL_FILES)}"
     )
+
+
+def _is_folder(wanted: object) -> TypeGuard[str | os.PathLike[str]]:
+    if not isinstance(wanted, str | os.PathLike) or wanted == "":
+        return False
+    try:
+        return Path(wanted).is_dir()
+    except (OSError, ValueError, TypeError):  # too long, with a null byte, or of bytes
+        return False
 
 
 def local_model(
@@ -173,6 +182,9 @@ def kernel_size_of(config: Mapping[str, Any], name: str) -> int:
     """
     inner = config.get("analysis")  # of a classifier
     size = (inner if isinstance(inner, dict) else config).get("kernel_size")
+    shrink = config.get("shrink", 1)
+    if isinstance(size, int) and isinstance(shrink, int) and shrink > 1:
+        size = shrink * (size - 1) + 1
     if not isinstance(size, int) or isinstance(size, bool) or size < 1 or size % 2 == 0:
         raise WeightsError(
             f"'{name}' has the kernel size {size!r}; it must be odd; fetch or copy the file again"
