@@ -23,6 +23,7 @@ from napari_deblur.blur.noise import estimate_noise
 from napari_deblur.engine.devices import free_memory
 from napari_deblur.engine.tiles import Tile, plan_tiles
 from napari_deblur.errors import WeightsError
+from napari_deblur.networks.fold import fold
 from napari_deblur.networks.frontend import candidates, pull_to_data
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from napari_deblur.engine.layout import Picture
     from napari_deblur.engine.pair import Pair
     from napari_deblur.networks.config import SynthesisConfig
+    from napari_deblur.networks.fold import FoldedUNet
 
 __all__ = [
     "Plan",
@@ -78,12 +80,11 @@ class Plan:
 class _Batch:
     """Images (B, c, h, w) that go through the network together, and what it is told about them.
 
-    `kernel` is for the guides; `trimmed`, without its empty margin, for deconvolutions.
+    `kernel` has no empty margin; it is for deconvolutions.
     """
 
     blurry: torch.Tensor
     kernel: torch.Tensor
-    trimmed: torch.Tensor
     sigma: torch.Tensor
 
 
@@ -175,9 +176,11 @@ def deblur_block(
         When the result is not finite.
     """
     result = np.empty_like(image)
+    kernel = resize_kernel_support(plan.kernel, kernel_support(plan.kernel, fraction=0))
+    unet = _fold(pair, kernel)
     for part in _batch_channels(pair, len(image)):
-        batch = _make_batch(pair, image[part], plan.kernel, noise[part])
-        sharp = yield from _deblur_batch(pair, batch, plan.tile)
+        batch = _make_batch(pair, image[part], kernel, noise[part])
+        sharp = yield from _deblur_batch(pair, unet, batch, plan.tile)
         result[part] = _planes(sharp, part.stop - part.start)
     if not np.isfinite(result).all():
         raise WeightsError(
@@ -199,63 +202,65 @@ def _make_batch(
         blurry = blurry[:, None]
     else:
         blurry, sigma = blurry[None].expand(-1, 3, -1, -1), sigma.mean(dim=0, keepdim=True)
-    trimmed = resize_kernel_support(kernel, kernel_support(kernel, fraction=0))
-    guide = _guide(trimmed, pair.kernel_size)
-    kernels = [torch.from_numpy(each).to(pair.device) for each in (guide, trimmed)]
-    whole, bare = (each.expand(len(blurry), -1, -1) for each in kernels)
-    return _Batch(blurry, kernel=whole, trimmed=bare, sigma=sigma)
+    bare = torch.from_numpy(kernel).to(pair.device).expand(len(blurry), -1, -1)
+    return _Batch(blurry, kernel=bare, sigma=sigma)
 
 
-def _guide(trimmed: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """What the guides see: the kernel padded to (size, size), or shrunk if it is larger."""
-    return resize_kernel(trimmed, min(1.0, size / trimmed.shape[-1]), size)
+def _fold(pair: Pair, kernel: NDArray[np.float32]) -> FoldedUNet:
+    """The U-Net for one kernel, which its guides see padded, or shrunk if it is larger."""
+    size = pair.kernel_size
+    guide = resize_kernel(kernel, min(1.0, size / kernel.shape[-1]), size)
+    return fold(pair.synthesis.unet, torch.from_numpy(guide).to(pair.device), pair.precision)
 
 
-def _deblur_batch(pair: Pair, batch: _Batch, tile: int) -> Generator[None, None, torch.Tensor]:
+def _deblur_batch(
+    pair: Pair, unet: FoldedUNet, batch: _Batch, tile: int
+) -> Generator[None, None, torch.Tensor]:
     """`SynthesisNetwork.forward` with its U-Net in tiles."""
     network = pair.synthesis
     if network.config.front_end == "none":
-        return (yield from _improve(pair, batch, [], tile))
+        return (yield from _improve(pair, unet, batch, [], tile))
     best, *others = _deconvolve(network.config, batch)
     yield
-    result = yield from _improve(pair, batch, [best, *others], tile)
+    result = yield from _improve(pair, unet, batch, [best, *others], tile)
     for log_strength in network.log_strengths:
         best = _pull(result, batch, log_strength)
         yield
-        result = yield from _improve(pair, batch, [best, *others], tile)
+        result = yield from _improve(pair, unet, batch, [best, *others], tile)
     return result
 
 
 @torch.inference_mode()
 def _deconvolve(config: SynthesisConfig, batch: _Batch) -> list[torch.Tensor]:
-    return candidates(config.front_end, batch.blurry, batch.trimmed, batch.sigma)
+    return candidates(config.front_end, batch.blurry, batch.kernel, batch.sigma)
 
 
 @torch.inference_mode()
 def _pull(result: torch.Tensor, batch: _Batch, log_strength: torch.Tensor) -> torch.Tensor:
-    return pull_to_data(result, batch.blurry, batch.trimmed, batch.sigma, log_strength.exp())
+    return pull_to_data(result, batch.blurry, batch.kernel, batch.sigma, log_strength.exp())
 
 
 def _improve(
-    pair: Pair, batch: _Batch, deconvolved: list[torch.Tensor], tile: int
+    pair: Pair, unet: FoldedUNet, batch: _Batch, deconvolved: list[torch.Tensor], tile: int
 ) -> Generator[None, None, torch.Tensor]:
     """What the U-Net makes of the images, tile by tile; a change of the first deconvolved one."""
     result = torch.empty_like(batch.blurry, memory_format=torch.contiguous_format)
     for part in _plan_unet(pair, (result.shape[-2], result.shape[-1]), tile):
-        _improve_tile(pair, batch, deconvolved, part, result)
+        made = _improve_tile(pair, unet, batch, deconvolved, part)
+        result[..., *part.owned] = made[..., *part.inner]
         yield
     return result
 
 
 @torch.inference_mode()
 def _improve_tile(
-    pair: Pair, batch: _Batch, deconvolved: list[torch.Tensor], part: Tile, result: torch.Tensor
-) -> None:
+    pair: Pair, unet: FoldedUNet, batch: _Batch, deconvolved: list[torch.Tensor], part: Tile
+) -> torch.Tensor:
+    """The result for the tile's whole window."""
     images = [image[..., *part.source] for image in (batch.blurry, *deconvolved)]
-    with pair.autocast():
-        made = pair.synthesis.improve(images, batch.kernel, batch.sigma)
-    made = made[..., *part.inner].float()
-    result[..., *part.owned] = deconvolved[0][..., *part.owned] + made if deconvolved else made
+    height, width = images[0].shape[-2:]
+    made = unet(pair.synthesis.stack(images, batch.sigma))[..., :height, :width].float()
+    return images[1] + made if deconvolved else made
 
 
 def _plan_unet(pair: Pair, size: tuple[int, int], tile: int) -> tuple[Tile, ...]:

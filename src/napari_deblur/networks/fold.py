@@ -19,17 +19,22 @@ The modules that are trained know nothing of this; the tests hold the two equal 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_deblur.networks.guides import GuidedBlock
+
 if TYPE_CHECKING:
-    from napari_deblur.networks.guides import GuidedBlock
+    from collections.abc import Iterator
+
     from napari_deblur.networks.unet import GuidedUNet
 
 __all__ = ["FoldedUNet", "fold"]
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 _PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
@@ -137,23 +142,35 @@ def fold(unet: GuidedUNet, kernel: Tensor, dtype: torch.dtype | None = None) -> 
     """
     dtype = dtype or unet.last.weight.dtype
     return FoldedUNet(
-        encode=tuple(_fold_block(block, kernel, dtype) for block in unet.encode),
-        lower=tuple(_final(lower, dtype) for lower in unet.lower),
+        encode=tuple(_fold_block(block, kernel, dtype) for block in _all(unet.encode, GuidedBlock)),
+        lower=tuple(_final(lower, dtype) for lower in _all(unet.lower, nn.Conv2d)),
         ascend=tuple(
             _fold_ascent(skip, rise, join, dtype)
-            for skip, rise, join in zip(unet.skip, unet.rise, unet.join, strict=True)
+            for skip, rise, join in zip(
+                _all(unet.skip, nn.Conv2d),
+                _all(unet.rise, nn.ConvTranspose2d),
+                _all(unet.join, nn.Conv2d),
+                strict=True,
+            )
         ),
-        decode=tuple(_fold_block(block, kernel, dtype) for block in unet.decode),
+        decode=tuple(_fold_block(block, kernel, dtype) for block in _all(unet.decode, GuidedBlock)),
         last=_final(unet.last, dtype),
         dtype=dtype,
     )
+
+
+def _all(modules: nn.ModuleList, kind: type[Layer]) -> Iterator[Layer]:
+    """Members of a module list, whose type torch does not know."""
+    for module in modules:
+        assert isinstance(module, kind)
+        yield module
 
 
 def _fold_block(block: GuidedBlock, kernel: Tensor, dtype: torch.dtype) -> _Block:
     """Guided convolutions as plain ones (paper, equation 1, solved for weights and bias)."""
     terms = block.guide(kernel[None]) if block.guide is not None else ()
     convolutions = []
-    for i, layer in enumerate(block.convolutions):
+    for i, layer in enumerate(_all(block.convolutions, nn.Conv2d)):
         weight, bias = _wide(layer.weight), _wide(layer.bias)
         multiplier, offset = terms[i] if i < len(terms) else (None, None)
         if multiplier is not None:
@@ -170,7 +187,7 @@ def _fold_ascent(
 ) -> _Ascent:
     mixed = _wide(join.weight)[..., 0, 0]
     kept, risen = mixed[:, : skip.out_channels], mixed[:, skip.out_channels :]
-    merged = (kept @ _wide(skip.weight).flatten(1)).unflatten(1, skip.weight.shape[1:])
+    merged = (kept @ _wide(skip.weight).flatten(1)).view(skip.weight.shape)
     bias = kept @ _wide(skip.bias) + _wide(join.bias)
     # Fine pixel 2 i + p sees taps 2 (i - j) + p + 2 of coarse pixels j: every other one, backwards.
     taps = _wide(rise.weight).transpose(0, 1)

@@ -93,17 +93,14 @@ class SynthesisNetwork(nn.Module):
         return result
 
     def improve(self, images: list[Tensor], kernel: Tensor, noise_sigma: Tensor) -> Tensor:
-        """Apply the U-Net alone; whoever works in tiles calls this for each of them.
+        """Apply the U-Net alone.
 
         Parameters
         ----------
-        images
-            The blurry image and its deconvolutions, each ``(B, C, H, W)``, padded here to what
-            the U-Net's levels divide.
+        images, noise_sigma
+            See `stack`.
         kernel
             ``(B, m, m)``, padded with zeros to the configuration's `kernel_size`.
-        noise_sigma
-            ``(B,)``.
 
         Returns
         -------
@@ -112,13 +109,29 @@ class SynthesisNetwork(nn.Module):
             deconvolution.
         """
         height, width = images[0].shape[-2:]
-        if self.config.noise_input:
-            level = noise_sigma * _NOISE_SCALE
-            images = [*images, level[:, None, None, None].expand(-1, 1, height, width)]
-        stack = _pad_image(torch.cat(images, dim=1), self.unet.stride)
-        result: Tensor = self.unet(stack, kernel)
+        result: Tensor = self.unet(self.stack(images, noise_sigma), kernel)
         result = result[..., :height, :width]
         return result.to(torch.promote_types(result.dtype, torch.float32))
+
+    def stack(self, images: list[Tensor], noise_sigma: Tensor) -> Tensor:
+        """Make the U-Net's input; whoever works in tiles, or folds, calls this for each tile.
+
+        Parameters
+        ----------
+        images
+            The blurry image and its deconvolutions, each ``(B, C, H, W)``.
+        noise_sigma
+            ``(B,)``.
+
+        Returns
+        -------
+        Tensor
+            ``(B, entering, H, W)``, padded at the far borders to what the U-Net's levels divide.
+        """
+        if self.config.noise_input:
+            level = noise_sigma * _NOISE_SCALE
+            images = [*images, level[:, None, None, None].expand(-1, 1, *images[0].shape[-2:])]
+        return _pad_image(torch.cat(images, dim=1), self.unet.stride)
 
     def _check(self, blurry: Tensor, kernel: Tensor) -> None:
         channels, largest = self.config.image_channels, self.config.kernel_size
