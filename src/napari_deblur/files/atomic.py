@@ -19,7 +19,7 @@ from napari_deblur.errors import DeblurError, OutputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["atomic_path", "check_output"]
+__all__ = ["atomic_folder", "atomic_path", "check_output"]
 
 _CANNOT_WRITE = {
     errno.ENOSPC: "the disk is full; free some space",
@@ -61,14 +61,50 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         exception that the block raises.
     """
     final = check_output(target)
-    folder = _make_temporary_folder(final)
-    temporary = folder / final.name
-    try:
+    with _temporary(target, final) as temporary:
         yield temporary
         _flush(temporary)
         if final.exists():
             shutil.copymode(final, temporary)
         temporary.replace(final)
+
+
+@contextmanager
+def atomic_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path for a folder that becomes `target` when the block ends well.
+
+    Like `atomic_path`, for formats that are a folder of files.  An existing folder is moved away
+    right before the new one takes its name, and is deleted afterwards; it is up to the caller
+    that it is one which may be replaced.
+
+    Parameters
+    ----------
+    target : path
+        Folder to write.
+
+    Yields
+    ------
+    pathlib.Path
+        Path of the folder to make and fill; nothing exists there yet.
+
+    Raises
+    ------
+    OutputError
+        See `atomic_path`.
+    """
+    final = _check_place(target)
+    with _temporary(target, final) as temporary:
+        yield temporary
+        _flush_tree(temporary)
+        _replace_folder(temporary, final)
+
+
+@contextmanager
+def _temporary(target: str | os.PathLike[str], final: Path) -> Iterator[Path]:
+    """Give a path in a hidden folder beside `final` and explain what goes wrong."""
+    folder = _make_temporary_folder(final)
+    try:
+        yield folder / final.name
         _flush_folder(final.parent)
     except DeblurError:
         raise
@@ -80,6 +116,19 @@ def atomic_path(target: str | os.PathLike[str]) -> Iterator[Path]:
         raise OutputError(msg) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _replace_folder(new: Path, final: Path) -> None:
+    """Let a folder take the name of another, which goes into the temporary folder."""
+    old = new.with_name(f"{new.name}.old")
+    try:
+        if final.exists():
+            final.rename(old)
+        new.rename(final)
+    except BaseException:
+        if old.exists() and not final.exists():
+            old.rename(final)
+        raise
 
 
 def check_output(target: str | os.PathLike[str]) -> Path:
@@ -101,12 +150,18 @@ def check_output(target: str | os.PathLike[str]) -> Path:
         If `target` is a folder or a special file, or its folder is missing or
         not writable.
     """
+    final = _check_place(target)
+    if os.fspath(target).endswith(("/", os.sep)) or final.is_dir():
+        msg = f"cannot write '{target}': it is a folder; give the name of a file in it"
+        raise OutputError(msg)
+    return final
+
+
+def _check_place(target: str | os.PathLike[str]) -> Path:
+    """Check that the folder of `target` can be written to; return its absolute path."""
     try:
         final = Path(os.path.realpath(target))
-        if os.fspath(target).endswith(("/", os.sep)) or final.is_dir():
-            msg = f"cannot write '{target}': it is a folder; give the name of a file in it"
-            raise OutputError(msg)
-        if final.exists() and not final.is_file():
+        if final.exists() and not (final.is_file() or final.is_dir()):
             msg = f"cannot write '{target}': it is not a regular file; give another name"
             raise OutputError(msg)
         if not final.parent.is_dir():
@@ -137,6 +192,13 @@ def _make_temporary_folder(final: Path) -> Path:
 def _flush(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def _flush_tree(folder: Path) -> None:
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            _flush(Path(parent, name))
+        _flush_folder(Path(parent))
 
 
 def _flush_folder(folder: Path) -> None:

@@ -11,14 +11,15 @@ from napari_deblur.errors import FileError, InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
 __all__ = [
     "DEFAULT_MAX_PIXELS",
     "MAX_PIXELS_VARIABLE",
+    "FileMetadata",
     "ImageFile",
+    "Metadata",
     "PictureMetadata",
     "TiffMetadata",
+    "ZarrMetadata",
     "check_pixels",
     "largest_pixels",
 ]
@@ -108,25 +109,48 @@ class PictureMetadata:
 
 
 @dataclass(frozen=True)
+class ZarrMetadata:
+    """Where a Zarr array lies, whose chunks, compression and attributes are written back.
+
+    Attributes
+    ----------
+    store : Path
+        Folder of the array, or of the OME-Zarr image that it belongs to.
+    dataset : str or None
+        Path of the array in the OME-Zarr image; None where `store` is the array itself.
+    """
+
+    store: Path
+    dataset: str | None = None
+
+
+FileMetadata = TiffMetadata | PictureMetadata
+"""What an image that is one file holds beside its values."""
+Metadata = FileMetadata | ZarrMetadata
+"""What an image holds beside its values."""
+
+
+@dataclass(frozen=True)
 class ImageFile:
     """An image as read from a file.
 
     Attributes
     ----------
-    array : numpy.ndarray
-        The values, in the file's dtype and the order of its axes.
+    array : numpy.ndarray, or an array that stays in its file
+        The values, in the file's dtype and the order of its axes.  From
+        `napari_deblur.files.images.open_image` it may be read only where it is sliced.
     axes : str
         One letter per axis: ``Y``, ``X``, ``Z``, ``T`` (time), ``C`` (channel), ``S`` (sample:
         RGB or RGBA), ``Q`` or ``I`` (not known).
-    metadata : TiffMetadata or PictureMetadata
+    metadata : TiffMetadata, PictureMetadata or ZarrMetadata
         What else `napari_deblur.files.images.write_image` writes back.
     notes : tuple of str
         What was left out or changed while reading, one sentence each; show them to the user.
     """
 
-    array: NDArray[Any]
+    array: Any
     axes: str
-    metadata: TiffMetadata | PictureMetadata
+    metadata: Metadata
     notes: tuple[str, ...] = ()
 
     @property

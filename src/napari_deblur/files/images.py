@@ -1,26 +1,34 @@
-"""Read and write image files: TIFF with its flavours, PNG and JPEG.
+"""Read and write image files: TIFF with its flavours, PNG, JPEG and Zarr.
 
-What a file *is* is decided by its content on reading and by its name on writing.
+What a file *is* is decided by its content on reading and by its name on writing.  Images that may
+be larger than the memory are opened by `open_image` and written by `create_image`, window by
+window.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from napari_deblur.errors import DeblurError, FileError, InputError, OutputError
-from napari_deblur.files.atomic import atomic_path, check_output
+from napari_deblur.files.atomic import atomic_folder, atomic_path, check_output
 from napari_deblur.files.image_file import (
     ImageFile,
     PictureMetadata,
     TiffMetadata,
+    ZarrMetadata,
     largest_pixels,
 )
+from napari_deblur.files.zarr_store import check_store_output, create_zarr, is_zarr, open_zarr
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import DTypeLike, NDArray
 
 __all__ = [
@@ -28,12 +36,16 @@ __all__ = [
     "ImageFile",
     "PictureMetadata",
     "TiffMetadata",
+    "ZarrMetadata",
     "check_image_output",
+    "create_image",
+    "open_image",
     "read_image",
     "write_image",
 ]
 
-Format = Literal["tiff", "png", "jpeg"]
+PictureFormat = Literal["png", "jpeg"]
+Format = Literal["tiff", "png", "jpeg", "zarr"]
 
 OUTPUT_SUFFIXES: dict[str, Format] = {
     ".tif": "tiff",
@@ -41,6 +53,7 @@ OUTPUT_SUFFIXES: dict[str, Format] = {
     ".png": "png",
     ".jpg": "jpeg",
     ".jpeg": "jpeg",
+    ".zarr": "zarr",
 }
 """Suffixes that `write_image` knows, and the formats that they stand for."""
 
@@ -80,25 +93,61 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int | None = None) -
     InputError
         If the limit is not a positive number.
     """
+    image = open_image(path, max_pixels=max_pixels)
+    if isinstance(image.array, np.ndarray):
+        return image
+    try:
+        return replace(image, array=image.array[...])
+    except MemoryError as error:
+        raise FileError(_explain(Path(path), "tiff", error)) from error
+
+
+def open_image(path: str | os.PathLike[str], *, max_pixels: int | None = None) -> ImageFile:
+    """Open an image file; large ones are read piece by piece, where they are sliced.
+
+    Parameters
+    ----------
+    path, max_pixels
+        See `read_image`.
+
+    Returns
+    -------
+    ImageFile
+        Like `read_image`'s, but the array of a large TIFF file and of a Zarr store stays in the
+        file: it has `shape`, `dtype`, `ndim` and slicing, and can be sent to other processes.
+        Compressed and tiled TIFF files need the package zarr for that, and are otherwise read
+        as a whole; so are PNG and JPEG.
+
+    Raises
+    ------
+    FileError, InputError
+        See `read_image`.  Damage within an array that stays in its file is found, and a
+        `FileError` raised, when that part is read.
+    """
     path = Path(path)
     limit = largest_pixels(max_pixels)
     kind = _recognise(path)
     try:
-        if kind == "tiff":
-            from napari_deblur.files.tiff import read_tiff
-
-            image = read_tiff(path, limit)
-        else:
-            from napari_deblur.files.pictures import read_picture
-
-            image = read_picture(path, kind, limit)
+        image = _open(path, kind, limit)
     except DeblurError:
         raise
     except Exception as error:  # decoders raise anything on damaged files
         raise FileError(_explain(path, kind, error)) from error
-    if image.array.size == 0:
+    if 0 in image.array.shape:
         raise FileError(f"'{path}' holds an image without pixels; check how it was made")
     return image
+
+
+def _open(path: Path, kind: Format, limit: int) -> ImageFile:
+    if kind == "zarr":
+        return open_zarr(path)
+    if kind != "tiff":
+        from napari_deblur.files.pictures import read_picture
+
+        return read_picture(path, kind, limit)
+    from napari_deblur.files.tiff import open_tiff, read_tiff
+
+    return open_tiff(path, limit) or read_tiff(path, limit)
 
 
 def write_image(
@@ -131,24 +180,75 @@ def write_image(
     InputError
         If `axes` has not one letter per axis.
     """
-    kind = check_image_output(path, array.shape, array.dtype)
-    if like is not None and like.array.shape != array.shape:
+    with create_image(path, array.shape, array.dtype, like, axes=axes) as out:
+        out[...] = array
+
+
+@contextmanager
+def create_image(
+    path: str | os.PathLike[str],
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    like: ImageFile | None = None,
+    *,
+    axes: str | None = None,
+) -> Iterator[Any]:
+    """Write an image file window by window, completely or not at all.
+
+    Parameters
+    ----------
+    path, like, axes
+        See `write_image`; a name that ends in ``.zarr`` asks for a Zarr store.  An existing store
+        is replaced.
+    shape : tuple of int
+        Shape of the whole array.
+    dtype : dtype
+        Type of its values.
+
+    Yields
+    ------
+    array
+        What to write to: it takes slices, in any order.  Only PNG and JPEG files are held in
+        memory until the block ends.  The file has its name when the block has ended well.
+
+    Raises
+    ------
+    OutputError, InputError
+        See `write_image`.  Nothing is left behind then, or when the block raises anything.
+    """
+    dtype = np.dtype(dtype)
+    kind = check_image_output(path, shape, dtype)
+    if like is not None and like.array.shape != shape:
         like = None
     axes = axes or (like.axes if like is not None else None)
-    if axes is not None and len(axes) != array.ndim:
+    if axes is not None and len(axes) != len(shape):
         raise InputError(
-            f"axes {axes!r} are {len(axes)} letters for an array of {array.ndim} axes; "
+            f"axes {axes!r} are {len(axes)} letters for an array of {len(shape)} axes; "
             "give one letter per axis"
         )
     metadata = None if like is None else like.metadata
-    with atomic_path(path) as temporary:
-        if kind == "tiff":
-            from napari_deblur.files.tiff import write_tiff
+    if like is not None and like.array.dtype != dtype and kind == "zarr":
+        metadata = None
+    if kind == "zarr":
+        with atomic_folder(path) as temporary:
+            yield create_zarr(temporary, shape, dtype, axes, metadata)
+        return
+    if isinstance(metadata, ZarrMetadata):  # of which a file takes the axes alone
+        metadata = None
+    if kind == "tiff":
+        from napari_deblur.files.tiff import create_tiff
 
-            write_tiff(temporary, array, axes, metadata)
-        else:
-            from napari_deblur.files.pictures import write_picture
+        with (
+            atomic_path(path) as temporary,
+            create_tiff(temporary, shape, dtype, axes, metadata) as out,
+        ):
+            yield out
+    else:
+        from napari_deblur.files.pictures import write_picture
 
+        with atomic_path(path) as temporary:
+            array = np.empty(shape, dtype)
+            yield array
             write_picture(temporary, array, kind, metadata)
 
 
@@ -170,7 +270,7 @@ def check_image_output(
 
     Returns
     -------
-    {"tiff", "png", "jpeg"}
+    {"tiff", "png", "jpeg", "zarr"}
         The format that the name asks for.
 
     Raises
@@ -186,7 +286,10 @@ def check_image_output(
             f"cannot write '{path}': its suffix '{path.suffix}' is no image format; "
             f"use one of {allowed}"
         )
-    check_output(path)
+    if kind == "zarr":
+        check_store_output(path)
+    else:
+        check_output(path)
     problem = _problem(kind, shape, np.dtype(dtype))
     if problem:
         raise OutputError(f"cannot write '{path}': {problem}")
@@ -196,6 +299,8 @@ def check_image_output(
 def _problem(kind: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
     if not shape or 0 in shape:
         return f"an array of shape {shape} holds no image; give one with pixels"
+    if kind == "zarr":
+        return None if dtype.kind in "uifcb" else f"an image holds numbers and not {dtype}"
     if kind != "tiff":
         return _picture_problem(kind, shape, dtype)
     if dtype.kind in "uifc" and dtype.itemsize <= 16:
@@ -204,7 +309,7 @@ def _problem(kind: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str 
 
 
 def _picture_problem(
-    kind: Literal["png", "jpeg"], shape: tuple[int, ...], dtype: np.dtype[Any]
+    kind: PictureFormat, shape: tuple[int, ...], dtype: np.dtype[Any]
 ) -> str | None:
     channels = (1, 2, 3, 4) if kind == "png" else (1, 3, 4)
     name = kind.upper()
@@ -224,13 +329,15 @@ def _picture_problem(
 
 
 def _recognise(path: Path) -> Format:
+    if path.is_dir() and is_zarr(path):
+        return "zarr"
     try:
         with path.open("rb") as file:
             start = file.read(8)
     except FileNotFoundError as error:
         raise FileError(f"there is no file '{path}'; check the name") from error
     except IsADirectoryError as error:
-        raise FileError(f"'{path}' is a folder; give an image file") from error
+        raise FileError(f"'{path}' is a folder and no Zarr store; give an image") from error
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         folder = isinstance(error, PermissionError) and path.is_dir()  # so says Windows

@@ -108,7 +108,7 @@ def _read_numpy(path: Path) -> NDArray[Any]:
 
 def _read_picture(path: Path) -> NDArray[Any]:
     image = read_image(path, max_pixels=_LARGEST_PIXELS)
-    array = image.array
+    array: NDArray[Any] = image.array
     if "S" not in image.axes:
         return array
     samples = np.moveaxis(array, image.axes.index("S"), -1)

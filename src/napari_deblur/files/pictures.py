@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_deblur.errors import FileError, OutputError
-from napari_deblur.files.image_file import ImageFile, PictureMetadata, TiffMetadata, check_pixels
+from napari_deblur.files.image_file import ImageFile, PictureMetadata, check_pixels
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
     from PIL import Image
+
+    from napari_deblur.files.image_file import FileMetadata
 
 __all__ = ["read_picture", "write_picture"]
 
@@ -60,7 +62,7 @@ def write_picture(
     path: Path,
     array: NDArray[Any],
     kind: Literal["png", "jpeg"],
-    metadata: TiffMetadata | PictureMetadata | None,
+    metadata: FileMetadata | None,
 ) -> None:
     """Write a PNG or JPEG file; the caller has checked shape and dtype.
 
@@ -123,7 +125,7 @@ def _metadata(image: Image.Image, kind: Literal["png", "jpeg"]) -> PictureMetada
     )
 
 
-def _save_options(metadata: TiffMetadata | PictureMetadata | None) -> dict[str, Any]:
+def _save_options(metadata: FileMetadata | None) -> dict[str, Any]:
     if metadata is None:
         return {}
     options: dict[str, Any] = {"icc_profile": metadata.icc_profile}

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +18,23 @@ import numpy as np
 import tifffile
 
 from napari_deblur.errors import FileError
+from napari_deblur.files.arrays import ChunkedArray, Opened, RawArray, reserve
 from napari_deblur.files.image_file import ImageFile, PictureMetadata, TiffMetadata, check_pixels
 from napari_deblur.files.ome import adapted_ome_xml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import Self
 
     from numpy.typing import NDArray
 
-__all__ = ["read_tiff", "write_tiff"]
+    from napari_deblur.files.image_file import FileMetadata
 
+__all__ = ["create_tiff", "open_tiff", "read_tiff", "write_tiff"]
+
+SMALLEST_LAZY = 2**26
+"""Bytes of values below which a file is read at once."""
 LARGEST_CLASSIC = 2**32 - 2**25
 """Bytes of values up to which offsets of 32 bits do; the rest is left to the metadata."""
 
@@ -36,6 +43,7 @@ _PALETTE = 3
 _UNITS, _ORIENTATIONS = range(1, 6), range(1, 9)
 _LOSSLESS = {_LZW: "lzw", _DEFLATE: "zlib", _PACKBITS: "packbits", _ZSTD: "zstd"}
 _OWN_KINDS = {"generic", "uniform", "shaped"}  # series without a vendor's conventions
+_LARGEST_CHUNK = 2**26  # bytes; larger ones are no help against reading the whole image
 _IMAGEJ_ITEMS = ("Info", "Labels", "Ranges", "LUTs", "Plot", "ROI", "Overlays", "Properties")
 
 
@@ -53,20 +61,81 @@ def read_tiff(path: Path, limit: int) -> ImageFile:
         Anything that a decoder raises on damaged files.
     """
     with _Complaints() as complaints, tifffile.TiffFile(path) as tiff:
-        series = tiff.series[0]
-        page = series.keyframe
-        samples = series.shape[series.axes.index("S")] if "S" in series.axes else 1
-        if series.nbytes > path.stat().st_size:
-            check_pixels(path, math.prod(series.shape) // max(samples, 1), limit)
+        series = _check_series(path, tiff, limit)
         _check_complete(path, complaints)
         array, axes = series.asarray(), series.axes
         _check_complete(path, complaints)
-        metadata = _read_metadata(tiff, series, page)
+        metadata = _read_metadata(tiff, series, series.keyframe)
         notes = _read_notes(tiff, series)
-        if page.photometric == _PALETTE and metadata.layout == "plain":
-            array, axes = _apply_palette(array, page.colormap), axes + "S"
+        if _has_palette(series, metadata):
+            array, axes = _apply_palette(array, series.keyframe.colormap), axes + "S"
             notes = (*notes, "the palette was replaced by RGB values")
     return ImageFile(np.asarray(array), axes, metadata, notes)
+
+
+def open_tiff(path: Path, limit: int) -> ImageFile | None:
+    """Open the first series of a TIFF file, to be read piece by piece.
+
+    Returns
+    -------
+    ImageFile or None
+        None for a file that is better read as a whole, because it is small, or can only be read
+        so: one with a palette, with pages that are each one large compressed strip, or, without
+        the package zarr, any compressed one.
+
+    Raises
+    ------
+    FileError, Exception
+        See `read_tiff`.
+    """
+    with _Complaints() as complaints, tifffile.TiffFile(path) as tiff:
+        series = _check_series(path, tiff, limit)
+        _check_complete(path, complaints)
+        metadata = _read_metadata(tiff, series, series.keyframe)
+        notes = _read_notes(tiff, series)
+        if series.nbytes < SMALLEST_LAZY or _has_palette(series, metadata):
+            return None
+        array: Any = _find_raw(path, tiff, series)
+        chunk = math.prod(series.keyframe.chunks) * series.dtype.itemsize
+        if array is None and chunk <= _LARGEST_CHUNK and find_spec("zarr") is not None:
+            array = ChunkedArray(path, _open_chunks)
+        _check_complete(path, complaints)
+        return None if array is None else ImageFile(array, series.axes, metadata, notes)
+
+
+def _check_series(path: Path, tiff: tifffile.TiffFile, limit: int) -> tifffile.TiffPageSeries:
+    """Return the first series, if it does not unpack to more pixels than allowed."""
+    series = tiff.series[0]
+    samples = series.shape[series.axes.index("S")] if "S" in series.axes else 1
+    if series.nbytes > path.stat().st_size:
+        check_pixels(path, math.prod(series.shape) // max(samples, 1), limit)
+    return series
+
+
+def _has_palette(series: tifffile.TiffPageSeries, metadata: TiffMetadata) -> bool:
+    return int(series.keyframe.photometric) == _PALETTE and metadata.layout == "plain"
+
+
+def _find_raw(
+    path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries
+) -> RawArray | None:
+    """Return the values of a series as they lie in the file, if they lie there in one piece."""
+    offset = series.dataoffset
+    if offset is None or series.is_multifile or series.transform is not None:
+        return None
+    array = RawArray(path, series.dtype.newbyteorder(tiff.byteorder), series.shape, offset)
+    if offset + array.nbytes > path.stat().st_size:
+        raise FileError(f"cannot read '{path}': the file was cut off; copy it again")
+    return array
+
+
+def _open_chunks(path: Path) -> Opened:
+    import zarr
+
+    with ExitStack() as stack:
+        tiff = stack.enter_context(tifffile.TiffFile(path))
+        array = zarr.open_array(tiff.series[0].aszarr(level=0), mode="r")
+        return Opened(array, stack.pop_all().close)
 
 
 class _Complaints(logging.Handler):
@@ -184,59 +253,148 @@ def _apply_palette(array: NDArray[Any], palette: NDArray[Any] | None) -> NDArray
 # ---------------------------------------------------------------------------- writing
 
 
+@dataclass(frozen=True)
+class _Form:
+    """Shape and type of the values that are written."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A way to write a file: what the container and the series in it are told.
+
+    `kept` says that descriptions are written word for word, which must be checked afterwards.
+    """
+
+    container: dict[str, Any]
+    series: dict[str, Any]
+    kept: bool = False
+
+    def write(self, path: Path, array: NDArray[Any] | None, form: _Form) -> None:
+        """Write the values, or, without them, leave room for them."""
+        room = {"shape": form.shape, "dtype": form.dtype} if array is None else {}
+        with tifffile.TiffWriter(path, **self.container) as writer:
+            writer.write(array, **room, **self.series)
+
+
 def write_tiff(
-    path: Path,
-    array: NDArray[Any],
-    axes: str | None,
-    metadata: TiffMetadata | PictureMetadata | None,
+    path: Path, array: NDArray[Any], axes: str | None, metadata: FileMetadata | None
 ) -> None:
     """Write a TIFF file; `metadata` describes an image of the same shape.
 
     A description that, written word for word, would not give back shape and axes is left out.
     """
-    if path.name.lower().endswith((".ome.tif", ".ome.tiff")) and not _is_ome(metadata):
-        _write_new_ome(path, array, axes, metadata)
+    form = _Form(array.shape, array.dtype)
+    for way in _ways(path, form, axes, metadata):
+        way.write(path, array, form)
+        if not way.kept or _holds(path, form, axes):
+            return
+
+
+@contextmanager
+def create_tiff(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    axes: str | None,
+    metadata: FileMetadata | None,
+) -> Iterator[RawArray]:
+    """Write a TIFF file like `write_tiff`, but from values that come window by window.
+
+    Uncompressed values are written where they belong.  Others are gathered in a file beside
+    `path`, which is compressed when the block ends; as much room is needed on the disk.
+
+    Yields
+    ------
+    RawArray
+        What to write to.
+    """
+    form = _Form(shape, dtype)
+    array = _reserve_in_place(path, form, axes, metadata)
+    if array is not None:
+        yield array
         return
-    options = _storage(array, axes, metadata) | _resolution_options(metadata)
+    order = metadata.byteorder if isinstance(metadata, TiffMetadata) else "<"
+    array = RawArray(path.with_name("values.raw"), dtype.newbyteorder(order), shape)
+    reserve(array.path, array.nbytes)
+    yield array
+    values = np.memmap(array.path, array.stored, mode="r", shape=shape)
+    write_tiff(path, values, axes, metadata)
+    del values
+    array.path.unlink()
+
+
+def _reserve_in_place(
+    path: Path, form: _Form, axes: str | None, metadata: FileMetadata | None
+) -> RawArray | None:
+    """Write all of a file but its values; None where these will not lie in one piece."""
+    for way in _ways(path, form, axes, metadata):
+        if "compression" in way.series or "tile" in way.series:
+            return None
+        way.write(path, None, form)
+        if way.kept and not _holds(path, form, axes):
+            continue
+        with tifffile.TiffFile(path) as tiff:
+            offset, order = tiff.series[0].dataoffset, tiff.byteorder
+        if offset is not None:
+            reserve(path, path.stat().st_size)
+            return RawArray(path, form.dtype.newbyteorder(order), form.shape, offset)
+    return None
+
+
+def _ways(
+    path: Path, form: _Form, axes: str | None, metadata: FileMetadata | None
+) -> Iterator[_Way]:
+    """Ways to write a file, the best one first."""
+    container = _container(form, metadata)
+    series = _storage(form, axes, metadata) | _resolution_options(metadata)
+    if path.name.lower().endswith((".ome.tif", ".ome.tiff")) and not _is_ome(metadata):
+        # From an image that was no OME-TIFF, with the pixel sizes that it had.
+        items = _pixel_sizes(metadata)
+        if axes is not None and set(axes) <= set("TZCYXS"):
+            items["axes"] = axes
+        yield _Way({**container, "ome": True}, {**series, "metadata": items})
+        return
     if isinstance(metadata, TiffMetadata) and metadata.layout != "plain":
-        description = _description(metadata, array, axes)
+        description = _description(metadata, form, axes)
         if description is not None:
-            extra = [*options.pop("extratags"), *_imagej_tags(metadata)]
-            with tifffile.TiffWriter(path, **_container(array, metadata)) as writer:
-                writer.write(
-                    array, description=description, metadata=None, extratags=extra, **options
-                )
-            if _holds(path, array, axes):
-                return
-    items: dict[str, Any] = {} if axes is None else {"axes": axes}
+            extra = [*series["extratags"], *_imagej_tags(metadata)]
+            kept = {"description": description, "metadata": None, "extratags": extra}
+            yield _Way(container, {**series, **kept}, kept=True)
+    items = {} if axes is None else {"axes": axes}
     if isinstance(metadata, TiffMetadata) and metadata.layout == "plain":
         items = {**metadata.shaped, **items}
-        options["description"] = metadata.description.encode() or None
-    with tifffile.TiffWriter(path, **_container(array, metadata)) as writer:
-        writer.write(array, metadata=items, **options)
+        series["description"] = metadata.description.encode() or None
+    yield _Way(container, {**series, "metadata": items})
 
 
-def _is_ome(metadata: TiffMetadata | PictureMetadata | None) -> bool:
+def _is_ome(metadata: FileMetadata | None) -> bool:
     return isinstance(metadata, TiffMetadata) and metadata.layout == "ome"
 
 
-def _container(
-    array: NDArray[Any], metadata: TiffMetadata | PictureMetadata | None
-) -> dict[str, Any]:
+def _container(form: _Form, metadata: FileMetadata | None) -> dict[str, Any]:
     tiff = metadata if isinstance(metadata, TiffMetadata) else TiffMetadata()
     return {
-        "bigtiff": tiff.big or array.nbytes > LARGEST_CLASSIC,
+        "bigtiff": tiff.big or form.nbytes > LARGEST_CLASSIC,
         "byteorder": tiff.byteorder,
     }
 
 
-def _storage(
-    array: NDArray[Any], axes: str | None, metadata: TiffMetadata | PictureMetadata | None
-) -> dict[str, Any]:
+def _storage(form: _Form, axes: str | None, metadata: FileMetadata | None) -> dict[str, Any]:
     """How the values are stored: samples, compression, tiles, orientation."""
     tiff = metadata if isinstance(metadata, TiffMetadata) else TiffMetadata()
     options: dict[str, Any] = {"software": "napari-deblur", "extratags": []}
-    options |= _samples(array, axes, metadata)
+    options |= _samples(form, axes, metadata)
     if tiff.compression != _NONE:
         options["compression"] = _lossless(tiff.compression)
         options["predictor"] = tiff.predictor and tiff.compression != _PACKBITS
@@ -249,17 +407,15 @@ def _storage(
     return options
 
 
-def _samples(
-    array: NDArray[Any], axes: str | None, metadata: TiffMetadata | PictureMetadata | None
-) -> dict[str, Any]:
+def _samples(form: _Form, axes: str | None, metadata: FileMetadata | None) -> dict[str, Any]:
     """Grey, grey with alpha, RGB or RGBA, side by side or in planes."""
     if axes is None:  # as everybody takes it: (..., H, W, 3 or 4) of integers is colour
-        colour = array.ndim > 2 and array.shape[-1] in (3, 4) and array.dtype.kind == "u"
+        colour = form.ndim > 2 and form.shape[-1] in (3, 4) and form.dtype.kind == "u"
         axes = "YXS" if colour else "YX"
     if "S" not in axes:
         white = isinstance(metadata, TiffMetadata) and metadata.photometric == 0
         return {"photometric": "miniswhite" if white else "minisblack"}
-    samples = array.shape[axes.index("S") if len(axes) == array.ndim else -1]
+    samples = form.shape[axes.index("S") if len(axes) == form.ndim else -1]
     options: dict[str, Any] = {
         "photometric": "rgb" if samples > 2 else "minisblack",
         "planarconfig": "contig" if axes.endswith("S") else "separate",
@@ -279,7 +435,7 @@ def _lossless(compression: int) -> str:
     return "zlib" if needs_codecs else name
 
 
-def _resolution_options(metadata: TiffMetadata | PictureMetadata | None) -> dict[str, Any]:
+def _resolution_options(metadata: FileMetadata | None) -> dict[str, Any]:
     if isinstance(metadata, TiffMetadata) and metadata.resolution:
         return {"resolution": metadata.resolution, "resolutionunit": metadata.resolution_unit}
     if isinstance(metadata, PictureMetadata) and metadata.dpi:
@@ -287,32 +443,32 @@ def _resolution_options(metadata: TiffMetadata | PictureMetadata | None) -> dict
     return {}
 
 
-def _description(metadata: TiffMetadata, array: NDArray[Any], axes: str | None) -> bytes | None:
+def _description(metadata: TiffMetadata, form: _Form, axes: str | None) -> bytes | None:
     if metadata.layout == "imagej":
         return metadata.description.encode("utf-8")
-    planes = _planes(array, axes)
+    planes = _planes(form, axes)
     big_endian = metadata.byteorder == ">"
-    xml = adapted_ome_xml(metadata.description, array.dtype, planes, big_endian=big_endian)
+    xml = adapted_ome_xml(metadata.description, form.dtype, planes, big_endian=big_endian)
     return None if xml is None else xml.encode("utf-8")
 
 
-def _planes(array: NDArray[Any], axes: str | None) -> int:
+def _planes(form: _Form, axes: str | None) -> int:
     in_page = 3 if axes is not None and "S" in axes else 2
-    return math.prod(array.shape[: array.ndim - in_page])
+    return math.prod(form.shape[: form.ndim - in_page])
 
 
 def _imagej_tags(metadata: TiffMetadata) -> tuple[tuple[Any, ...], ...]:
     return tuple(tifffile.imagej_metadata_tag(metadata.imagej, metadata.byteorder))
 
 
-def _holds(path: Path, array: NDArray[Any], axes: str | None) -> bool:
+def _holds(path: Path, form: _Form, axes: str | None) -> bool:
     """Whether a file, read anew, has one series of this shape, dtype and these axes."""
     with tifffile.TiffFile(path) as tiff:
         series = tiff.series[0]
         return (
             len(tiff.series) == 1
-            and series.shape == array.shape
-            and series.dtype == array.dtype.newbyteorder("=")
+            and series.shape == form.shape
+            and series.dtype == form.dtype.newbyteorder("=")
             and axes in (None, series.axes)
         )
 
@@ -333,23 +489,7 @@ _MICROMETRES = {
 }
 
 
-def _write_new_ome(
-    path: Path,
-    array: NDArray[Any],
-    axes: str | None,
-    metadata: TiffMetadata | PictureMetadata | None,
-) -> None:
-    """Write an OME-TIFF file from an image that was none, with the pixel sizes that it had."""
-    items: dict[str, Any] = _pixel_sizes(metadata)
-    if axes is not None and set(axes) <= set("TZCYXS"):
-        items["axes"] = axes
-    options = _storage(array, axes, metadata) | _resolution_options(metadata)
-    container = _container(array, metadata)
-    with tifffile.TiffWriter(path, ome=True, **container) as writer:
-        writer.write(array, metadata=items, **options)
-
-
-def _pixel_sizes(metadata: TiffMetadata | PictureMetadata | None) -> dict[str, Any]:
+def _pixel_sizes(metadata: FileMetadata | None) -> dict[str, Any]:
     """Physical sizes in micrometres, as far as the source names a unit of length."""
     options = _resolution_options(metadata)
     if not options:
