@@ -22,6 +22,7 @@ import tifffile
 from PIL import Image
 
 from napari_deblur.errors import FileError
+from napari_deblur.files.image_file import check_pixels, largest_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -191,7 +192,9 @@ def _decode(entry: _Entry, largest_side: int) -> SharpImage | tuple[str, str]:
     """Return the image, or its name and the reason why it cannot be used."""
     try:
         data = entry.read()
-        pixels = _pixels(data, tiff=PurePosixPath(entry.name).suffix.lower() in _TIFF)
+        pixels = _pixels(entry.name, data)
+    except FileError as error:
+        return entry.name, str(error)
     except Exception as error:  # noqa: BLE001 - decoders raise anything on damaged files
         return entry.name, f"unreadable ({type(error).__name__}: {str(error)[:80]})"
     if max(pixels.shape[:2]) > largest_side:
@@ -199,11 +202,15 @@ def _decode(entry: _Entry, largest_side: int) -> SharpImage | tuple[str, str]:
     return SharpImage(entry.source, entry.name, hashlib.sha256(data).hexdigest(), pixels)
 
 
-def _pixels(data: bytes, *, tiff: bool) -> NDArray[np.uint8]:
-    if tiff:
-        array = tifffile.imread(io.BytesIO(data))
+def _pixels(name: str, data: bytes) -> NDArray[np.uint8]:
+    path, limit = Path(name), largest_pixels()
+    if path.suffix.lower() in _TIFF:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            check_pixels(path, math.prod(file.series[0].shape), limit)
+            array = file.asarray(series=0)
     else:
         with Image.open(io.BytesIO(data)) as image:
+            check_pixels(path, image.width * image.height, limit)
             deep = image.mode.startswith(("I", "F"))
             array = np.asarray(image if deep else image.convert("RGB"))
     return _as_rgb8(np.squeeze(array))
