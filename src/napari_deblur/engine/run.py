@@ -8,13 +8,14 @@ tile it is at, and nothing that it allocated is left.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from napari_deblur.blur.kernel import check_kernel
+from napari_deblur.engine.auto import Choice, choose
 from napari_deblur.engine.devices import pick_device
 from napari_deblur.engine.estimation import Estimate
 from napari_deblur.engine.field import check_field_frames, find_field
@@ -31,7 +32,8 @@ from napari_deblur.engine.search import NothingToEstimateWarning, find_kernel
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_deblur.engine.layout import ArraySource
+    from napari_deblur.engine.layout import ArraySource, Picture
+    from napari_deblur.engine.region import Region
 
 __all__ = [
     "KernelGridResult",
@@ -113,9 +115,14 @@ def kernel_steps(
     )
     pictures = [options.open(each) for each in (image, *more)]
     frames = [(each, find_region(region, each.layout.size)) for each in pictures]
-    pair = yield from _load(options)
-    found = yield from find_kernel(pair, frames, options)
-    settings = {**_provenance(pair), **options.settings(), "frames": len(frames)}
+    pair, choice = yield from _load(options, frames)
+    found = yield from find_kernel(pair, frames, options, choice.kernel_size)
+    settings = {
+        **_provenance(pair),
+        **choice.settings(),
+        **options.settings(),
+        "frames": len(frames),
+    }
     seconds = time.perf_counter() - start
     return KernelResult(
         found.kernel, found.informative, pair.name, str(pair.device), seconds, settings
@@ -181,7 +188,7 @@ def kernel_grid_steps(
     pictures = [options.open(each) for each in (image, *more)]
     check_field_frames(pictures, options)
     frames = [(each, find_region(region, each.layout.size)) for each in pictures]
-    pair = yield from _load(options)
+    pair, _ = yield from _load(options, frames)
     found = yield from find_field(pair, frames, options)
     settings = {
         **_provenance(pair),
@@ -261,9 +268,9 @@ value_range, out
     area = find_region(region, picture.layout.size)
     given = None if kernel is None else check_kernel(kernel)
     check_output(out, picture)
-    pair = yield from _load(options)
+    pair, choice = yield from _load(options, [(picture, area)], given)
     if given is None:
-        found = yield from find_kernel(pair, [(picture, area)], options)
+        found = yield from find_kernel(pair, [(picture, area)], options, choice.kernel_size)
     else:
         found = Estimate(check_kernel(given, largest=pair.largest_kernel), informative=True)
     if found.informative:
@@ -274,6 +281,7 @@ value_range, out
         restored = Restored(copy_image(picture, out), tile=None)
     settings = {
         **_provenance(pair),
+        **choice.settings(),
         **options.settings(),
         "tile": restored.tile,
         "noise": float(levels.mean()) * picture.layout.span,
@@ -292,12 +300,18 @@ value_range, out
     )
 
 
-def _load(options: Options) -> Generator[Progress, None, Pair]:
-    chosen = pick_device(options.device)
+def _load(
+    options: Options,
+    frames: Sequence[tuple[Picture, Region]],
+    kernel: NDArray[np.float32] | None = None,
+) -> Generator[Progress, None, tuple[Pair, Choice]]:
+    """The pair, and what ``model="auto"`` chose."""
+    device = pick_device(options.device)
     yield Progress("load", 0, 1)
-    pair = load_pair(options.model, chosen)
+    choice = choose(options, frames, device, kernel)
+    pair = load_pair(choice.model, device)
     yield Progress("load", 1, 1)
-    return pair
+    return pair, choice
 
 
 def _provenance(pair: Pair) -> dict[str, Any]:

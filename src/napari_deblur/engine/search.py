@@ -35,7 +35,10 @@ class NothingToEstimateWarning(UserWarning):
 
 
 def find_kernel(
-    pair: Pair, frames: Sequence[tuple[Picture, Region]], options: Options
+    pair: Pair,
+    frames: Sequence[tuple[Picture, Region]],
+    options: Options,
+    first_size: int | None = None,
 ) -> Generator[Progress, None, Estimate]:
     """Estimate the one kernel that blurred all frames.
 
@@ -48,6 +51,8 @@ def find_kernel(
     options : Options
         `kernel_size` (None for a size that the blur turns out to need), `refine` and `tile` are
         looked at.
+    first_size : int, optional
+        The size to begin with where `options` leaves it open; the pair's own by default.
 
     Warns
     -----
@@ -55,7 +60,7 @@ def find_kernel(
         When no frame has any texture.
     """
     size = options.kernel_size
-    found = yield from _find_at(pair, frames, options, size or pair.kernel_size)
+    found = yield from _find_at(pair, frames, options, size or first_size or pair.kernel_size)
     if not found.informative:
         warnings.warn(
             "the image has no texture, so its blur cannot be estimated: the kernel changes "

@@ -272,13 +272,18 @@ class ClassifierConfig(_Config):
         The features, correlations and decoder; one level.
     classes
         Number of classes (paper, section 3.3: three).
+    shrink
+        The image is made smaller by so much first: lags then reach as many times further, and cost
+        its square less.  1 in the paper.
     """
 
     analysis: AnalysisConfig
     classes: int = 3
+    shrink: int = 1
 
     def __post_init__(self) -> None:
         self._whole("classes", 2)
+        self._whole("shrink", 1)
         if self.analysis.levels != 1:
             raise InputError(
                 f"the classifier's analysis has {self.analysis.levels} levels; it works on a "
@@ -287,8 +292,8 @@ class ClassifierConfig(_Config):
 
     @property
     def kernel_size(self) -> int:
-        """Side m in pixels of the largest kernel that the lags cover."""
-        return self.analysis.kernel_size
+        """Side m in pixels of the largest kernel that the lags cover; odd."""
+        return self.shrink * (self.analysis.kernel_size - 1) + 1
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

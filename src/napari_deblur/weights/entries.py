@@ -92,6 +92,9 @@ class ModelEntry:
         Side m in pixels of the largest kernel, odd.
     description : str
         What it is for, in one sentence.
+    size_class : tuple of int or None
+        Smallest and largest side in pixels of the kernels that it was trained for alone; None for
+        a general pair.
     """
 
     name: str
@@ -99,6 +102,7 @@ class ModelEntry:
     synthesis: str
     kernel_size: int
     description: str = ""
+    size_class: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

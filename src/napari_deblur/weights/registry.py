@@ -21,10 +21,12 @@ __all__ = [
     "Registry",
     "Trained",
     "WeightsEntry",
+    "classifier_entry",
     "find_model",
     "find_weights",
     "local_model",
     "models",
+    "pair_of_class",
     "registry",
 ]
 
@@ -65,7 +67,8 @@ def find_model(name: str | os.PathLike[str] = "default") -> ModelEntry:
     name : str or path
         A name from `models`, ``"default"``, or a folder that holds ``analysis.safetensors`` and
         ``synthesis.safetensors``.  A name goes before a folder of the same name; write
-        ``./name`` for the folder.
+        ``./name`` for the folder.  ``"auto"``, which the engine resolves for an image, is the
+        default here, the pair that it falls back on.
 
     Raises
     ------
@@ -75,12 +78,14 @@ def find_model(name: str | os.PathLike[str] = "default") -> ModelEntry:
         If a file in the folder is damaged or the two do not belong together.
     """
     known = registry()
-    wanted = known.default if name == "default" else name
+    wanted = known.default if name in ("default", "auto") else name
     if isinstance(wanted, str) and wanted in known.models:
         return known.models[wanted]
     if _is_folder(wanted):
         return local_model(*(Path(wanted) / file for file in MODEL_FILES), name=str(wanted))
-    names = ", ".join(["default", *known.models]) if known.models else "none in this version"
+    names = (
+        ", ".join(["default", "auto", *known.models]) if known.models else "none in this version"
+    )
     raise ModelError(
         f"model {str(name)!r} is not known; known are {names}; give one of them, or a folder that "
         f"holds {' and '.join(MODEL_FILES)}"
@@ -94,6 +99,23 @@ def _is_folder(wanted: object) -> TypeGuard[str | os.PathLike[str]]:
         return Path(wanted).is_dir()
     except (OSError, ValueError, TypeError):  # too long, with a null byte, or of bytes
         return False
+
+
+def classifier_entry() -> WeightsEntry | None:
+    """Return the entry of the blur-size classifier; None where this version has none."""
+    return next((each for each in registry().files.values() if each.kind == "classifier"), None)
+
+
+def pair_of_class(limits: tuple[int, int]) -> str | None:
+    """Return the name of the pair of a class of kernel sizes; None where there is none.
+
+    Parameters
+    ----------
+    limits : tuple of int
+        Smallest and largest side in pixels.
+    """
+    known = registry().models.values()
+    return next((each.name for each in known if each.size_class == limits), None)
 
 
 def local_model(

@@ -35,7 +35,8 @@ def parse_registry(text: str) -> Registry:
     ----------
     text : str
         TOML: ``default``, tables ``[[file]]`` with the fields of `WeightsEntry` (but no
-        location), and tables ``[[model]]`` with name, analysis, synthesis and description.
+        location), and tables ``[[model]]`` with name, analysis, synthesis, description and, for a
+        pair that serves one class of kernel sizes, size_class.
 
     Raises
     ------
@@ -117,12 +118,12 @@ def _figures(where: str, table: Any) -> Mapping[str, float]:
 
 def _model(table: dict[str, Any], files: Mapping[str, WeightsEntry]) -> ModelEntry:
     where = f"model {table.get('name')!r}"
-    _check_keys(where, table, ("name", "analysis", "synthesis", "description"), ())
+    _check_keys(where, table, ("name", "analysis", "synthesis", "description"), ("size_class",))
     name = _text(where, table, "name")
-    if not _MODEL_NAME.fullmatch(name) or name == "default":
+    if not _MODEL_NAME.fullmatch(name) or name in ("default", "auto"):
         raise _wrong(
             f"has the model name {name!r}; lower-case letters, digits, '.', '_' and '-' "
-            "are allowed, and 'default' is taken"
+            "are allowed, and 'default' and 'auto' are taken"
         )
     pair = []
     for kind in ("analysis", "synthesis"):
@@ -134,7 +135,22 @@ def _model(table: dict[str, Any], files: Mapping[str, WeightsEntry]) -> ModelEnt
         sizes = f"{pair[0].kernel_size} and {pair[1].kernel_size}"
         raise _wrong(f"{where} has networks of kernel sizes {sizes}; they must be equal")
     description = _text(where, table, "description")
-    return ModelEntry(name, pair[0].file, pair[1].file, pair[0].kernel_size, description)
+    limits = _size_class(where, table.get("size_class"))
+    return ModelEntry(name, pair[0].file, pair[1].file, pair[0].kernel_size, description, limits)
+
+
+def _size_class(where: str, value: Any) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    whole = isinstance(value, list) and all(
+        isinstance(side, int) and not isinstance(side, bool) for side in value
+    )
+    if not whole or len(value) != 2 or not 1 <= value[0] <= value[1]:
+        raise _wrong(
+            f"{where} has the size_class {value!r}; the smallest and the largest side of its "
+            "kernels are needed, for instance [32, 61]"
+        )
+    return (value[0], value[1])
 
 
 def _tables(content: dict[str, Any], key: str) -> list[dict[str, Any]]:
@@ -204,7 +220,9 @@ def to_toml(content: Registry | WeightsEntry | ModelEntry) -> str:
         return _file_table(content)
     if isinstance(content, ModelEntry):
         keys = ("name", "analysis", "synthesis", "description")
-        return "[[model]]\n" + _lines({key: getattr(content, key) for key in keys})
+        text = "[[model]]\n" + _lines({key: getattr(content, key) for key in keys})
+        limits = content.size_class
+        return text if limits is None else f"{text}size_class = {list(limits)}\n"
     start = "" if content.default is None else _lines({"default": content.default})
     tables = [to_toml(entry) for entry in content.files.values()]
     tables += [to_toml(entry) for entry in content.models.values()]

@@ -1,0 +1,183 @@
+"""``model="auto"``: which pair an image's blur asks for, and how large a kernel to look for first.
+
+The blur-size classifier tells the size class (paper, section 3.3: three classes, a pair for each).
+Where the class's own pair is not among the known models the default, a general pair, takes its
+place; where no classifier is known either, nothing is chosen and the kernel grows from the pair's
+own size as long as it is cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from napari_deblur.blur.kernel import kernel_support
+from napari_deblur.blur.kernel_bank import SIZE_CLASSES
+from napari_deblur.engine.region import luma
+from napari_deblur.errors import WeightsError
+from napari_deblur.networks.classifier import BlurSizeClassifier
+from napari_deblur.weights.fetch import weights_path
+from napari_deblur.weights.files import open_network
+from napari_deblur.weights.registry import classifier_entry, pair_of_class
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_deblur.engine.layout import Picture
+    from napari_deblur.engine.options import Options
+    from napari_deblur.engine.region import Region
+
+__all__ = ["AUTO", "Choice", "choose", "class_chances"]
+
+AUTO = "auto"
+"""Name that stands for the model of the blur's size class."""
+
+_MOST_FRAMES = 8
+_LARGEST_VIEW = 1024  # side in pixels of what is read of an image
+_LEAST_SURE = 0.5  # chance from which a blur is believed to reach a class
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which pair, and how large a kernel to look for first.
+
+    Attributes
+    ----------
+    model : str or Path
+        The pair.
+    kernel_size : int or None
+        Side in pixels of the kernel that is looked for first; None: the pair's own.
+    chances : tuple of float
+        Of each size class; empty where no classifier was asked.
+    """
+
+    model: str | Path
+    kernel_size: int | None = None
+    chances: tuple[float, ...] = ()
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a record of the run says of it, as plain values fit for JSON."""
+        return {"size_chances": [round(each, 4) for each in self.chances]} if self.chances else {}
+
+
+def choose(
+    options: Options,
+    frames: Sequence[tuple[Picture, Region]],
+    device: torch.device,
+    kernel: NDArray[np.float32] | None = None,
+) -> Choice:
+    """Choose the pair, and the kernel's first size, for images that share one kernel.
+
+    Parameters
+    ----------
+    options : Options
+        `model` is taken as it is, unless it is "auto".  `kernel_size`, where it is given, tells
+        the class.
+    frames : sequence of (Picture, Region)
+        Images, and the part of each that counts; of many, some that are spread over all.
+    device : torch.device
+        Where to compute.
+    kernel : ndarray, shape (m, m), optional
+        The kernel, where it is known: its support tells the class.
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    WeightsError
+        When the classifier's weights are damaged or cannot be fetched, or its classes are not the
+        three of this version.
+    """
+    if options.model != AUTO:
+        return Choice(options.model)
+    size = options.kernel_size if kernel is None else kernel_support(kernel)
+    if size is not None:
+        return Choice(_pair_of(_class_of(size)))
+    entry = classifier_entry()
+    if entry is None:
+        return Choice("default")
+    network = _open(weights_path(entry), entry.sha256, device)
+    chances = class_chances(network, [_view(*frame) for frame in _some(frames)], device)
+    number = _believed(chances)
+    return Choice(_pair_of(number), _made_odd(SIZE_CLASSES[number][1]), tuple(chances))
+
+
+def _class_of(size: int) -> int:
+    """Number of the class of a kernel's side; the last for those beyond it."""
+    last = len(SIZE_CLASSES) - 1
+    return next((n for n, limits in enumerate(SIZE_CLASSES) if size <= limits[1]), last)
+
+
+def _pair_of(number: int) -> str:
+    return pair_of_class(SIZE_CLASSES[number]) or "default"
+
+
+@torch.inference_mode()
+def class_chances(
+    network: BlurSizeClassifier, views: Sequence[NDArray[np.float32]], device: torch.device
+) -> list[float]:
+    """Chance of each size class for images that share one kernel.
+
+    Parameters
+    ----------
+    network : BlurSizeClassifier
+        In evaluation mode, on `device`.
+    views : sequence of ndarray, shape (h, w), float32
+        Luma.
+    device : torch.device
+        Where to compute.
+
+    Returns
+    -------
+    list of float
+        One for each class, sum 1: the mean of the images' chances.
+    """
+    chances = []
+    for view in views:
+        batch = torch.from_numpy(np.ascontiguousarray(view)).to(device)[None, None]
+        chances.append(network(batch).float().softmax(dim=1)[0].cpu())
+    mean: list[float] = torch.stack(chances).mean(dim=0).tolist()
+    return mean
+
+
+def _believed(chances: Sequence[float]) -> int:
+    """Number of the largest class that the blur reaches with sufficient chance."""
+    reached = np.cumsum(chances[::-1])[::-1]
+    return int(np.flatnonzero(reached >= _LEAST_SURE).max(initial=0))
+
+
+def _made_odd(side: int) -> int:
+    return side + 1 - side % 2
+
+
+def _some(frames: Sequence[tuple[Picture, Region]]) -> list[tuple[Picture, Region]]:
+    chosen = np.linspace(0, len(frames) - 1, min(len(frames), _MOST_FRAMES)).round().astype(int)
+    return [frames[index] for index in chosen]
+
+
+def _view(picture: Picture, region: Region) -> NDArray[np.float32]:
+    """Luma of the middle window of a region."""
+    windows = list(region.windows(_LARGEST_VIEW))
+    window = windows[len(windows) // 2]
+    return region.fade(luma(picture.read(window)), window, _LARGEST_VIEW // 64)
+
+
+@lru_cache(maxsize=1)
+def _open(path: Path, sha256: str, device: torch.device) -> BlurSizeClassifier:
+    network = open_network(path, sha256=sha256)
+    if not isinstance(network, BlurSizeClassifier) or network.config.classes != len(SIZE_CLASSES):
+        raise WeightsError(
+            f"'{path}' holds no classifier of {len(SIZE_CLASSES)} size classes, which model "
+            f"{AUTO!r} needs; give the name of a model instead"
+        )
+    network.requires_grad_(requires_grad=False)
+    return network.to(device=device)
