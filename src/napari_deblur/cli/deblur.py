@@ -27,8 +27,8 @@ from napari_deblur.cli.options import (
 from napari_deblur.cli.outputs import (
     Job,
     check_format,
+    folder_of,
     kernel_path,
-    make_folder,
     plan_jobs,
 )
 from napari_deblur.cli.progress import Report, progress_bar
@@ -44,7 +44,8 @@ __all__ = ["deblur"]
 
 def deblur(  # noqa: PLR0913  one parameter for each option
     images: Annotated[
-        list[Path], typer.Argument(metavar="IN...", help="Image files: TIFF, OME-TIFF, PNG, JPEG.")
+        list[Path],
+        typer.Argument(metavar="IN...", help="Image files: TIFF, OME-TIFF, PNG, JPEG, Zarr."),
     ],
     *,
     output: Annotated[
@@ -127,7 +128,7 @@ class _Task:
         """Deblur one file; nothing is written unless all of it went well."""
         from napari_deblur.cli.kernel_files import write_kernels
         from napari_deblur.cli.work import deblur_stack, estimate_pooled, open_stack
-        from napari_deblur.files.images import write_image
+        from napari_deblur.files.images import create_image
 
         image, stack = open_stack(job.source, self.axes, self.channels)
         check_format(job.target, image)
@@ -135,9 +136,11 @@ class _Task:
         if self.one_kernel and len(stack.slices) > 1:
             shared = estimate_pooled(stack, self.settings, report, job.source.name)
             known = [shared] * len(stack.slices)
-        sharp, used = deblur_stack(stack, known, self.settings, report, job.source.name)
-        make_folder(job.target)
-        write_image(job.target, sharp, like=image)
+        with (
+            folder_of(job.target),
+            create_image(job.target, image.array.shape, image.array.dtype, like=image) as out,
+        ):
+            used = deblur_stack(stack, known, self.settings, report, job.source.name, out)
         say(f"{job.source} -> {job.target}")
         if self.save_kernel:
             path = kernel_path(job.target)

@@ -83,11 +83,14 @@ def _show_simulated(
 def _deblur(
     blurry: NDArray[np.uint8], settings: Settings, report: Report, label: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    import numpy as np
+
     from napari_deblur.cli.stacks import find_slices
     from napari_deblur.cli.work import Stack, deblur_stack
 
     stack = Stack(blurry, None, find_slices(blurry.shape, None))
-    sharp, kernels = deblur_stack(stack, None, settings, report, label)
+    sharp = np.empty_like(blurry)
+    kernels = deblur_stack(stack, None, settings, report, label, sharp)
     return sharp, kernels[0]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,15 @@ from napari_deblur.errors import InputError, OutputError
 if TYPE_CHECKING:
     from napari_deblur.files.images import ImageFile
 
-__all__ = ["Job", "check_format", "check_new", "kernel_path", "make_folder", "plan_jobs"]
+__all__ = [
+    "Job",
+    "check_format",
+    "check_new",
+    "folder_of",
+    "kernel_path",
+    "make_folder",
+    "plan_jobs",
+]
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ def check_new(target: Path, sources: Sequence[Path], *, overwrite: bool) -> None
             raise OutputError(
                 f"'{target}' would overwrite its input '{source}'; give another name or folder"
             )
-    if target.is_dir():
+    if target.is_dir() and not _is_store(target):
         raise OutputError(f"'{target}' is a folder; give the name of a file in it")
     if target.exists() and not overwrite:
         raise OutputError(f"'{target}' exists; give another name, or --overwrite to replace it")
@@ -117,19 +126,44 @@ def make_folder(target: Path) -> None:
         ) from error
 
 
+@contextmanager
+def folder_of(target: Path) -> Iterator[None]:
+    """Create the folder of an output for a block; if that fails, remove what was created.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be created.
+    """
+    missing = [parent for parent in target.absolute().parents if not parent.exists()]
+    make_folder(target)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # something else was written to it meanwhile
+            for folder in missing:
+                folder.rmdir()
+        raise
+
+
 def _nearest(target: Path) -> Path:
     """Return the innermost folder of a path that exists (or the file that is in its way)."""
     return next(parent for parent in target.absolute().parents if parent.exists())
 
 
 def _targets(sources: Sequence[Path], out: Path) -> list[Path]:
-    if out.is_dir() or not out.suffix:
+    if not out.suffix or (out.is_dir() and not _is_store(out)):
         return [out / source.name for source in sources]
     if len(sources) > 1:
         raise OutputError(
             f"'{out}' is one file for {len(sources)} inputs; give a folder (a name without suffix)"
         )
     return [out]
+
+
+def _is_store(path: Path) -> bool:
+    """Whether a name is one of a Zarr store, which is a folder to be treated as a file."""
+    return path.suffix.lower() == ".zarr"
 
 
 def _check_distinct(jobs: Sequence[Job]) -> None:
@@ -143,11 +177,14 @@ def _check_distinct(jobs: Sequence[Job]) -> None:
             )
 
 
-def _same(first: Path, second: Path) -> bool:
+def _same(source: Path, target: Path) -> bool:
+    """Whether a target is a source, or the store that a source lies in."""
+    if _is_store(target) and target.resolve() in source.resolve().parents:
+        return True
     try:
-        return first.samefile(second)
+        return source.samefile(target)
     except OSError:  # one does not exist
-        return first.absolute() == second.absolute()
+        return source.absolute() == target.absolute()
 
 
 def _stem(path: Path) -> str:

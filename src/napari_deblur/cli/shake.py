@@ -17,7 +17,7 @@ from napari_deblur.cli.options import (
     number,
     whole_number,
 )
-from napari_deblur.cli.outputs import check_format, kernel_path, make_folder, plan_jobs
+from napari_deblur.cli.outputs import check_format, folder_of, kernel_path, plan_jobs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,31 +79,30 @@ def shake(
     Each slice of a stack gets a kernel and noise of its own.
     """
     job = plan_jobs([image], output, keep=[image], overwrite=overwrite, save_kernel=save_kernel)[0]
-    import numpy as np
-
     from napari_deblur.cli.kernel_files import write_kernels
     from napari_deblur.cli.work import open_stack
     from napari_deblur.engine import simulate
-    from napari_deblur.files.images import write_image
+    from napari_deblur.files.images import create_image
 
     source, stack = open_stack(image, axes, channel_axis)
     check_format(job.target, source)
-    out = np.empty_like(stack.array)
     kernels: list[NDArray[np.float32]] = []
-    for position, each in enumerate(stack.slices):
-        blurry, kernel = simulate.shake(
-            stack.plane(each),
-            size=size,
-            seed=None if seed is None else seed + position,
-            noise=noise,
-            saturation=saturation,
-            kernel=kernels[0] if one_kernel and kernels else None,
-            channel_axis=stack.channel_axis,
-        )
-        stack.plane(each, out)[...] = blurry
-        kernels.append(kernel)
-    make_folder(job.target)
-    write_image(job.target, out, like=source)
+    with (
+        folder_of(job.target),
+        create_image(job.target, stack.array.shape, stack.array.dtype, like=source) as out,
+    ):
+        for position, each in enumerate(stack.slices):
+            blurry, kernel = simulate.shake(
+                stack.plane(each),
+                size=size,
+                seed=None if seed is None else seed + position,
+                noise=noise,
+                saturation=saturation,
+                kernel=kernels[0] if one_kernel and kernels else None,
+                channel_axis=stack.channel_axis,
+            )
+            stack.plane(each, out)[...] = blurry
+            kernels.append(kernel)
     say(f"{image} -> {job.target}")
     if save_kernel:
         write_kernels(kernel_path(job.target), kernels[:1] if one_kernel else kernels, stack)

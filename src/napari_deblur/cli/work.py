@@ -13,10 +13,11 @@ from napari_deblur.cli.messages import note
 from napari_deblur.cli.progress import Report, follow
 from napari_deblur.cli.stacks import Slice, check_axes, find_slices, pick_slice
 from napari_deblur.defaults import DEFAULT_ROUNDS
-from napari_deblur.engine.layout import open_picture
+from napari_deblur.engine.layout import shared_range
+from napari_deblur.engine.planes import plane_of
 from napari_deblur.engine.run import NothingToEstimateWarning, deblur_steps, kernel_steps
 from napari_deblur.errors import InputError
-from napari_deblur.files.images import read_image
+from napari_deblur.files.images import open_image, read_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,9 +73,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class Stack:
-    """The array of a file and the images in it."""
+    """The array of a file, which may stay there, and the images in it."""
 
-    array: NDArray[Any]
+    array: Any
     axes: str | None
     slices: Sequence[Slice]
     channels: str = "S"
@@ -129,39 +130,37 @@ class Stack:
         """Lengths of the axes that count images."""
         return tuple(self.array.shape[(self.axes or "").index(axis)] for axis in self.counted_axes)
 
-    def plane(self, of: Slice, array: NDArray[Any] | None = None) -> NDArray[Any]:
+    def plane(self, of: Slice, array: Any = None) -> Any:
         """One slice of this array, or of one of the same shape; rows come before columns."""
-        plane = (self.array if array is None else array)[of.index]
         image_axes = [axis for axis in self.axes or "YX" if axis in "YXS" + self.channels]
         rows, columns = image_axes.index("Y"), image_axes.index("X")
-        return plane if rows < columns else np.swapaxes(plane, rows, columns)
+        turned = None if rows < columns else (columns, rows)
+        return plane_of(self.array if array is None else array, of.index, turned)
 
-    def value_range(self, of: Slice) -> tuple[float, float] | None:
-        """Black and white for a slice: those of its channel in the whole stack.
+    def value_ranges(self) -> list[tuple[float, float] | None]:
+        """Black and white for every slice: those of its channel in the whole stack.
 
         One scale for all slices keeps their relative brightness, which a time series is
         about; different channels have nothing to do with each other.
         """
         if self.axes is None or len(self.slices) == 1:
-            return None
+            return [None] * len(self.slices)
         channel = self.axes.find("C") if self.channels != "C" else -1
-        index: list[Any] = [slice(None)] * self.array.ndim
-        if channel >= 0:
-            index[channel] = slice(of.index[channel], of.index[channel] + 1)  # type: ignore[operator]
-        block = self.array[tuple(index)]
-        samples = self.axes.find(self.channels)
-        # All images below each other are one tall image with the range of all.
-        if samples >= 0:
-            block = np.moveaxis(block, samples, -1)
-            channels = None if self.channel_axis is None else 2
-            return _range(block.reshape(-1, *block.shape[-2:]), channels)
-        return _range(block.reshape(-1, block.shape[-1]), None)
+        kinds = [each.index[channel] if channel >= 0 else 0 for each in self.slices]
+        shared = {kind: self._range_of(kind, kinds) for kind in dict.fromkeys(kinds)}
+        return [shared[kind] for kind in kinds]
+
+    def _range_of(self, kind: Any, kinds: Sequence[Any]) -> tuple[float, float]:
+        chosen = (
+            self.plane(each) for each, of in zip(self.slices, kinds, strict=True) if of == kind
+        )
+        return shared_range(chosen, channel_axis=self.channel_axis)
 
 
 def open_stack(
     path: Path, axes: str | None, channels: str | None, only: str | None = None
 ) -> tuple[ImageFile, Stack]:
-    """Read a file, and find its images by the axes that it names or the user does.
+    """Open a file, and find its images by the axes that it names or the user does.
 
     Raises
     ------
@@ -170,7 +169,7 @@ def open_stack(
     InputError
         If the axes do not fit.
     """
-    image = read_image(path)
+    image = open_image(path)
     if axes is not None:
         check_axes(axes.upper(), image.array.shape)
         image = replace(image, axes=axes.upper())
@@ -235,38 +234,43 @@ def deblur_stack(
     settings: Settings,
     report: Report,
     label: str,
-) -> tuple[NDArray[Any], list[NDArray[np.float32]]]:
+    out: Any,
+) -> list[NDArray[np.float32]]:
     """Deblur every slice with its known kernel, or with one that is estimated from it.
+
+    Parameters
+    ----------
+    stack
+        The images.
+    known
+        A kernel for every slice; estimated where that is None.
+    settings, report, label
+        What the engine is told, whom to tell of its progress, and the stack's name for that.
+    out
+        Array of the stack's shape and dtype, which takes the results window by window.
 
     Returns
     -------
-    sharp : numpy.ndarray
-        Shape and dtype of the stack.
-    kernels : list of numpy.ndarray
+    list of numpy.ndarray
         The kernel of every slice.
     """
-    out = np.empty_like(stack.array)
     kernels = []
+    ranges = stack.value_ranges()
     for number, each in enumerate(stack.slices):
         name = f"{label} {each.label}".rstrip()
         steps = deblur_steps(
             stack.plane(each),
             None if known is None else known[number],
             channel_axis=stack.channel_axis,
-            value_range=stack.value_range(each),
+            value_range=ranges[number],
+            out=stack.plane(each, out),
             **settings.for_images(),
         )
         with _quiet():
             result = follow(steps, report, name)
         _mention_if_blank(name, informative=result.informative)
-        stack.plane(each, out)[...] = result.image
         kernels.append(result.kernel)
-    return out, kernels
-
-
-def _range(array: NDArray[Any], channel_axis: int | None) -> tuple[float, float]:
-    layout = open_picture(array, channel_axis=channel_axis).layout
-    return layout.low, layout.high
+    return kernels
 
 
 def _quiet() -> warnings.catch_warnings:

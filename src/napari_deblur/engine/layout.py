@@ -33,11 +33,19 @@ import numpy as np
 from napari_deblur.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["SMALLEST_SIDE", "ArraySource", "Layout", "Picture", "Window", "open_picture"]
+__all__ = [
+    "SMALLEST_SIDE",
+    "ArraySource",
+    "Layout",
+    "Picture",
+    "Window",
+    "open_picture",
+    "shared_range",
+]
 
 SMALLEST_SIDE = 16
 """Smallest height and width in pixels that an image may have."""
@@ -270,6 +278,8 @@ def image_layout(
             f"value range {low:g} to {high:g} does not go with an image of values from {least:g} "
             f"to {most:g}: give the values that are black and white in it"
         )
+    if value_range is not None:  # what else belongs to this image may have any of these values
+        least, most = min(least, low), max(most, high)
     floor, ceiling = _limits(dtype, least, most)
     return Layout(
         shape=tuple(int(side) for side in array.shape),
@@ -281,6 +291,37 @@ def image_layout(
         floor=floor,
         ceiling=ceiling,
     )
+
+
+def shared_range(
+    images: Iterable[ArraySource], *, channel_axis: int | None = None
+) -> tuple[float, float]:
+    """Black and white that images of one kind share, such as the slices of a stack.
+
+    Parameters
+    ----------
+    images : iterable of arrays
+        At least one; see `image_layout`.  They are read in bands, one after the other.
+    channel_axis : int, optional
+        See `image_layout`.
+
+    Returns
+    -------
+    low, high : float
+        What `image_layout` would find for all of them side by side.
+
+    Raises
+    ------
+    InputError
+        When one of them is no image.
+    """
+    least, most = math.inf, -math.inf
+    for image in images:
+        dtype = _check_dtype(image)
+        axis, alpha = _find_channels(tuple(image.shape), channel_axis)
+        low, high = _survey(image, axis, alpha=alpha)
+        least, most = min(least, low), max(most, high)
+    return _working_range(dtype, least, most)
 
 
 def _two_numbers(value_range: tuple[float, float]) -> tuple[float, float]:

@@ -282,7 +282,7 @@ class _Way:
 
     def write(self, path: Path, array: NDArray[Any] | None, form: _Form) -> None:
         """Write the values, or, without them, leave room for them."""
-        room = {"shape": form.shape, "dtype": form.dtype} if array is None else {}
+        room: dict[str, Any] = {"shape": form.shape, "dtype": form.dtype} if array is None else {}
         with tifffile.TiffWriter(path, **self.container) as writer:
             writer.write(array, **room, **self.series)
 
