@@ -132,7 +132,7 @@ def dock(make_napari_viewer_proxy, npe2pm, plugin_settings, qtbot, tiny_model):
     def open_widget(title: str, viewer: Any = None) -> tuple[Any, Any]:
         viewer = viewer or make_napari_viewer_proxy()
         _, widget = viewer.window.add_plugin_dock_widget("napari-deblur", title)
-        if hasattr(widget, "_engine"):
+        if getattr(widget, "_engine", None) is not None:
             widget._engine.model.value = "a folder"
             widget._engine.folder.value = tiny_model
             widget._engine.refine.value = 0  # quick; the newcomer takes the default

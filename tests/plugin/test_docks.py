@@ -79,7 +79,7 @@ def test_deblur_takes_a_kernel_layer_for_each_plane(dock, finished, make_layer):
     kernels = np.zeros((3, 5, 5), np.float32)
     kernels[:, 2, 2] = 1
     viewer.add_image(kernels, name="drawn")
-    widget._image.value = layer
+    widget.source.image.value = layer
     widget._kernel.value = viewer.layers["drawn"]
     finished(widget)
     assert "kernel of tyx" not in viewer.layers
@@ -121,7 +121,7 @@ def test_preview_deblurs_the_view_in_its_place(dock, finished, make_layer):
 def test_level_of_a_multiscale_layer_can_be_chosen(dock, finished, make_layer):
     viewer, widget = dock("Deblur")
     viewer.add_layer(make_layer("multiscale"))
-    widget._level.value = 1
+    widget.source.level_field.value = 1
     finished(widget)
     result = viewer.layers["multiscale deblurred"]
     assert result.data.shape == (32, 36)
@@ -135,7 +135,7 @@ def test_with_a_truth_layer_quality_is_shown(dock, finished, make_layer):
     widget._size.value = 5
     finished(widget)
     _, deblur = dock("Deblur", viewer)
-    deblur._image.value = viewer.layers["yx uint8 shaken"]
+    deblur.source.image.value = viewer.layers["yx uint8 shaken"]
     assert deblur._truth.value is not None, "the truth is suggested"
     finished(deblur)
     quality = viewer.layers["yx uint8 shaken deblurred"].metadata[KEY]["quality"]
@@ -146,11 +146,11 @@ def test_with_a_truth_layer_quality_is_shown(dock, finished, make_layer):
 def test_a_result_can_be_copied_as_command_and_code(dock, finished, make_layer, qapp):
     viewer, widget = dock("Deblur")
     viewer.add_layer(make_layer("yx uint8"))
-    assert not widget._copy_command.enabled
+    assert not widget._copying.command.enabled
     finished(widget)
-    widget._copy_command.native.click()
+    widget._copying.command.native.click()
     assert qapp.clipboard().text().startswith("napari-deblur deblur 'yx uint8.tif' -o")
-    widget._copy_python.native.click()
+    widget._copying.python.native.click()
     code = qapp.clipboard().text()
     before = viewer.layers["yx uint8 deblurred"].data
     exec(code, {"viewer": viewer})
@@ -188,7 +188,7 @@ def test_a_kernel_stack_of_another_length_is_refused(dock, make_layer):
     viewer, widget = dock("Deblur")
     layer = viewer.add_layer(make_layer("tyx"))
     viewer.add_image(np.ones((2, 5, 5)), name="two")
-    widget._image.value = layer
+    widget.source.image.value = layer
     widget._kernel.value = viewer.layers["two"]
     assert not widget._run.enabled
     assert "one for each plane" in widget._run.tooltip
@@ -207,5 +207,5 @@ def test_kernel_layers_are_not_offered_as_images(dock, finished, make_layer):
     viewer, widget = dock("Estimate blur kernel")
     viewer.add_layer(make_layer("yx uint8"))
     finished(widget)
-    offered = [layer.name for layer in widget._image.choices if isinstance(layer, Image)]
+    offered = [layer.name for layer in widget.source.image.choices if isinstance(layer, Image)]
     assert offered == ["yx uint8"]

@@ -30,7 +30,7 @@ def test_from_a_sample_to_a_sharper_image(dock, finished):
     # A corner is enough here and quick on one core.
     for name in ("cells", "cells shaken"):
         viewer.layers[name].data = viewer.layers[name].data[:160, :160]
-    estimate._image.value = shaken
+    estimate.source.image.value = shaken
     estimate._engine.refine.value = DEFAULT_ROUNDS
     finished(estimate)
     kernel = viewer.layers["kernel of cells shaken"]
@@ -39,7 +39,7 @@ def test_from_a_sample_to_a_sharper_image(dock, finished):
 
     truth = viewer.layers["true kernel of cells shaken"]
     _, deblur = dock("Deblur", viewer)
-    deblur._image.value = shaken
+    deblur.source.image.value = shaken
     deblur._kernel.value = truth
     finished(deblur)
     result = viewer.layers["cells shaken deblurred"]

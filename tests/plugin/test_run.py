@@ -92,7 +92,7 @@ def test_the_activity_dock_shows_the_run_and_can_cancel_it(running, slow, qtbot)
 def test_a_second_run_has_to_wait(running, dock, qtbot):
     viewer, widget = running
     _, other = dock("Simulate camera shake", viewer)
-    other._image.value = viewer.layers["tyx"]
+    other.source.image.value = viewer.layers["tyx"]
     assert not other._run.enabled
     assert "Deblur: tyx is running" in other._run.tooltip
     with pytest.raises(RuntimeError, match="is running"):

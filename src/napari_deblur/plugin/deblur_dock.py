@@ -16,7 +16,7 @@ from napari_deblur.plugin.engine_fields import EngineFields
 from napari_deblur.plugin.kernel_layers import KernelSource, is_kernel, looks_like_kernel
 from napari_deblur.plugin.provenance import record_of
 from napari_deblur.plugin.quality import judge
-from napari_deblur.plugin.regions import visible_region
+from napari_deblur.plugin.regions import Region, visible_region
 from napari_deblur.plugin.slices import LayerView
 from napari_deblur.plugin.tasks import Task
 
@@ -36,7 +36,7 @@ class DeblurWidget(TaskWidget):
 
     def __init__(self, napari_viewer: Any = None) -> None:
         super().__init__(napari_viewer)
-        self._engine = EngineFields()
+        engine = EngineFields()
         self._kernel = ComboBox(
             name="kernel",
             label="kernel",
@@ -67,47 +67,45 @@ class DeblurWidget(TaskWidget):
             "Larger values give smoother results.",
         )
         self._build(
-            [self._kernel, *self._engine.first, self._truth, self._preview],
-            [self._noise, *self._engine.more],
+            [self._kernel, *engine.first, self._truth, self._preview],
+            [self._noise, *engine.more],
+            engine,
         )
-        self._engine.show_apt_fields()
-        self.connect_fetch(self._engine)
 
     def _task(self) -> Task:
-        layer, view = self.layer, self.view
-        assert layer is not None
-        assert view is not None
         kernel: Kernel = self._kernel.value
         return deblur_task(
             DeblurRequest(
-                layer=layer,
-                kernel=kernel,
+                self.layer,
+                kernel,
                 noise=float(self._noise.value) or None,
-                level=self.level,
-                channel_axis=self.channel_axis,
-                index=self.shown_index,
-                preview=visible_region(layer, view) if self._preview.value else None,
-                **self._engine.values(),
+                preview=self._seen() if self._preview.value else None,
+                **self._values(),
             )
         )
 
+    def _seen(self) -> Region | None:
+        view = self.source.view
+        return None if view is None else visible_region(self.layer, view)
+
     def _kernel_choices(self, _: Any) -> list[tuple[str, Any]]:
-        view, image = self.view, self.layer
+        view, image = self.source.view, self.source.layer
         stack = view is not None and view.count > 1
         estimated = [("estimate for each plane" if stack else "estimate now", "each")]
         if stack:
             estimated.append(("estimate one for the whole stack", "pooled"))
-        kernels = [each for each in self.layers() if looks_like_kernel(each) and each is not image]
+        others = [each for each in self.source.layers() if each is not image]
+        kernels = [each for each in others if looks_like_kernel(each)]
         kernels.sort(key=lambda each: not is_kernel(each))
         return estimated + [(each.name, each) for each in kernels]
 
     def _truth_choices(self, _: Any) -> list[tuple[str, Any]]:
-        view, image = self.view, self.layer
+        view, image = self.source.view, self.source.layer
         if view is None:
             return []
         return [
             (layer.name, layer)
-            for layer in self.layers()
+            for layer in self.source.layers()
             if isinstance(layer, Image)
             and layer is not image
             and not layer.multiscale
@@ -120,7 +118,6 @@ class DeblurWidget(TaskWidget):
                 KernelSource(self._kernel.value, view)
             except DeblurError as error:
                 yield self._kernel, str(error)
-        yield from self._engine.problems()
 
     def _follow_image(self, view: LayerView | None) -> None:
         del view
@@ -130,7 +127,7 @@ class DeblurWidget(TaskWidget):
 
     def _suggest_truth(self) -> None:
         """Compare with the layer that the image was shaken from, where it is there."""
-        layer = self.layer
+        layer = self.source.layer
         about = None if layer is None else record_of(layer)
         if about is None or self._truth.value is not None:
             return
@@ -139,17 +136,23 @@ class DeblurWidget(TaskWidget):
                 self._truth.value = choice
 
     def _summary(self, layers: list[Layer]) -> str:
-        truth, layer, view = self._truth.value, self.layer, self.view
-        result = layers[0]
-        if not isinstance(truth, Image) or layer is None or view is None:
-            return ""
+        result, about = layers[0], record_of(layers[0]) or {}
+        said = f"{_noise_text(about)} "
+        truth, view = self._truth.value, self.source.view
+        if not isinstance(truth, Image) or view is None:
+            return said
         if np.shape(result.data) != np.shape(truth.data):
-            return ""
-        judged = judge(view, result.data, truth.data, index=self.shown_index or ())
-        about = record_of(result)
-        if about is not None:
-            about["quality"] = judged.as_dict()
-        return str(judged)
+            return said
+        judged = judge(view, result.data, truth.data, index=self.source.shown_index or ())
+        about["quality"] = judged.as_dict()
+        return said + str(judged)
+
+
+def _noise_text(about: dict[str, Any]) -> str:
+    """What the noise was taken to be, where it was measured."""
+    noise = about.get("found", {}).get("noise")
+    measured = noise is not None and about["parameters"]["noise"] is None
+    return f"Noise {noise:.3g} (measured)." if measured else ""
 
 
 def deblur_widget(viewer: Any = None) -> DeblurWidget:

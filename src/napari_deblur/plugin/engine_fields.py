@@ -1,4 +1,4 @@
-"""The fields that say with what and where the engine computes: model, device, tile size."""
+"""The fields that say with what, how and where the engine computes: model, rounds, device, ..."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from magicgui.widgets import PushButton, SpinBox, Widget
 
-from napari_deblur.defaults import DEFAULT_ROUNDS
+from napari_deblur.defaults import DEFAULT_ROUNDS, LARGEST_KERNEL
 from napari_deblur.engine.progress import SMALLEST_TILE
 from napari_deblur.errors import DeblurError
 from napari_deblur.plugin.fields import (
@@ -45,6 +45,16 @@ class EngineFields:
             tooltip="Rounds in which the kernel is improved on the image itself. 0 takes the "
             "network's kernel as it is: faster, and less precise.",
         )
+        self.kernel_size = SpinBox(
+            name="kernel_size",
+            label="kernel size",
+            min=0,
+            max=LARGEST_KERNEL,
+            step=2,
+            value=0,
+            tooltip="Side in pixels of the kernel that is estimated: odd, larger than the blur. 0 "
+            "begins with the model's own and enlarges it as long as the kernel is cut off.",
+        )
         self.fetch = PushButton(text="Download weights", label="", visible=False)
         self.model.changed.connect(self.show_apt_fields)
 
@@ -56,7 +66,7 @@ class EngineFields:
     @property
     def more(self) -> Sequence[Widget]:
         """Fields that are shown on demand."""
-        return self.refine, self.device, self.tile
+        return self.kernel_size, self.refine, self.device, self.tile
 
     def values(self) -> dict[str, Any]:
         """Arguments for the functions of this plugin."""
@@ -64,6 +74,7 @@ class EngineFields:
             "model": model_value(self.model, self.folder),
             "device": str(self.device.value),
             "tile": int(self.tile.value) or None,
+            "kernel_size": int(self.kernel_size.value) or None,
             "refine": int(self.refine.value),
         }
 
@@ -89,6 +100,9 @@ class EngineFields:
             yield self.model, "There is no model: choose one."
         else:
             yield from self._missing_weights()
+        size = int(self.kernel_size.value)
+        if size and (size < 3 or size % 2 == 0):
+            yield self.kernel_size, "Give an odd number of pixels from 3 up, or 0 for a choice."
         if 0 < self.tile.value < SMALLEST_TILE:
             yield self.tile, f"Give tiles of {SMALLEST_TILE} pixels or more, or 0 for a choice."
 

@@ -45,7 +45,7 @@ class EstimateWidget(TaskWidget):
 
     def __init__(self, napari_viewer: Any = None) -> None:
         super().__init__(napari_viewer)
-        self._engine = EngineFields()
+        engine = EngineFields()
         self._where = ComboBox(
             name="where",
             label="where",
@@ -60,59 +60,46 @@ class EstimateWidget(TaskWidget):
             visible=False,
             tooltip="For stacks. Planes that share one blur give a better kernel together.",
         )
-        self._build(
-            [self._where, self._planes, *self._engine.first],
-            list(self._engine.more),
-        )
-        self._engine.show_apt_fields()
-        self.connect_fetch(self._engine)
+        self._build([self._where, self._planes, *engine.first], engine.more, engine)
 
     def _task(self) -> Task:
-        assert self.layer is not None
         return estimate_task(
             EstimateRequest(
-                layer=self.layer,
-                region=self._region(),
-                planes=self._planes.value,
-                level=self.level,
-                channel_axis=self.channel_axis,
-                index=self.shown_index,
-                **self._engine.values(),
+                self.layer, region=self._region(), planes=self._planes.value, **self._values()
             )
         )
 
     def _region(self) -> Shapes | Labels | Region | None:
-        value, layer, view = self._where.value, self.layer, self.view
-        if value == _WHOLE or layer is None or view is None:
+        value, view = self._where.value, self.source.view
+        if value == _WHOLE or view is None:
             return None
         if value == _VIEW:
-            return visible_region(layer, view)
+            return visible_region(self.layer, view)
         marks: Shapes | Labels = value
         return marks
 
     def _where_choices(self, _: Any) -> list[tuple[str, Any]]:
         marks = [
             (f"{type(layer).__name__}: {layer.name}", layer)
-            for layer in self.layers()
+            for layer in self.source.layers()
             if isinstance(layer, (Shapes, Labels))
         ]
         return [(_WHOLE, _WHOLE), (_VIEW, _VIEW), *marks]
 
     def _problems(self, view: LayerView) -> Iterator[tuple[Widget, str]]:
-        layer, value = self.layer, self._where.value
+        layer, value = self.source.layer, self._where.value
         # Shapes are looked at in no time; labels and the view when Run is pressed.
         if isinstance(value, Shapes) and layer is not None:
             try:
                 region_of(value, layer, view)
             except DeblurError as error:
                 yield self._where, str(error)
-        yield from self._engine.problems()
 
     def _follow_image(self, view: LayerView | None) -> None:
         self._planes.visible = view is not None and view.count > 1
-        layer = self.layer
+        layer = self.source.layer
         known = layer is not None and any(
-            record_of(each) and each.name == kernel_name(layer) for each in self.layers()
+            record_of(each) and each.name == kernel_name(layer) for each in self.source.layers()
         )
         self._run.text = "Update kernel" if known else self.run_text
 

@@ -6,61 +6,43 @@ Neither Qt nor, before the work begins, torch here.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Generator
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 import numpy as np
 from napari.layers import Image, Labels, Shapes
-from napari.types import LayerDataTuple
 from numpy.typing import NDArray
 
-from napari_deblur.defaults import DEFAULT_ROUNDS
 from napari_deblur.plugin.kernel_layers import kernel_layer
-from napari_deblur.plugin.provenance import LAYER, Record, describe
+from napari_deblur.plugin.provenance import Record, describe
 from napari_deblur.plugin.regions import Region, region_of
-from napari_deblur.plugin.slices import Index, LayerView, PlaneSource, view_layer
-from napari_deblur.plugin.tasks import Task, finish, follow, where
+from napari_deblur.plugin.requests import EngineRequest, layer_function
+from napari_deblur.plugin.slices import Index, LayerView, PlaneSource
+from napari_deblur.plugin.tasks import Event, Task, follow, where
 
-__all__ = ["EstimateRequest", "Planes", "estimate_kernel_of_layer", "estimate_task", "kernel_name"]
+__all__ = [
+    "EstimateRequest",
+    "Planes",
+    "estimate_kernel_of_layer",
+    "estimate_task",
+    "kernel_name",
+    "pool",
+]
 
 Planes = Literal["each", "pooled", "shown"]
 """Kernels of a stack: one for each plane, one for all together, or that of the shown plane."""
 
+_STAGES = ("load", "kernel", "refine")
+
 
 @dataclass(frozen=True, eq=False)
-class EstimateRequest:
-    """Arguments of `estimate_kernel_of_layer`."""
+class EstimateRequest(EngineRequest):
+    """Parameters of `estimate_kernel_of_layer`."""
 
-    layer: Image
+    _: KW_ONLY
     region: Shapes | Labels | Region | None = None
     planes: Planes = "each"
-    model: str = "default"
-    device: str = "auto"
-    tile: int | None = None
-    refine: int = DEFAULT_ROUNDS
-    level: int = 0
-    channel_axis: int | None = None
-    index: Index | None = None
-
-    def parameters(self) -> dict[str, Any]:
-        """Return what a script would pass, layers by their names."""
-        region = self.region
-        if isinstance(region, Region):
-            # A mask is too long to be written down; its bounds are.
-            kept: Any = [[part.start, part.stop] for part in region.window]
-        else:
-            kept = None if region is None else {LAYER: str(region.name)}
-        return {
-            "region": kept,
-            "planes": self.planes,
-            "model": self.model,
-            "device": self.device,
-            "tile": self.tile,
-            "refine": self.refine,
-            "level": self.level,
-            "channel_axis": self.channel_axis,
-            "index": self.index,
-        }
 
 
 def kernel_name(layer: Image) -> str:
@@ -68,19 +50,8 @@ def kernel_name(layer: Image) -> str:
     return f"kernel of {layer.name}"
 
 
-def estimate_kernel_of_layer(
-    layer: Image,
-    *,
-    region: Shapes | Labels | Region | None = None,
-    planes: Planes = "each",
-    model: str = "default",
-    device: str = "auto",
-    tile: int | None = None,
-    refine: int = DEFAULT_ROUNDS,
-    level: int = 0,
-    channel_axis: int | None = None,
-    index: Index | None = None,
-) -> list[LayerDataTuple]:
+@layer_function(EstimateRequest)
+def estimate_kernel_of_layer(request: EstimateRequest) -> Task:
     """Estimate the blur kernels of an image layer.
 
     Parameters
@@ -92,20 +63,8 @@ def estimate_kernel_of_layer(
     planes : {"each", "pooled", "shown"}
         For stacks: one kernel for each plane; one for all planes, whose statistics are pooled; or
         only that of the plane at `index`, taken for all.
-    model : str
-        Name of a model, or a folder that holds one.
-    device : str
-        "auto", "cpu", "cuda", "cuda:0" or "mps".
-    tile : int, optional
-        Side of a tile in pixels; None to let the engine choose.
-    refine : int
-        Rounds in which an estimated kernel is improved on the image itself; 0 for none.
-    level : int
-        Level of a multiscale layer; 0 is the finest.
-    channel_axis : int, optional
-        Axis of the layer that holds channels of one exposure, where no label says so.
-    index : tuple of int, optional
-        The plane to begin with, one number per stack axis; the first one by default.
+    model, device, tile, kernel_size, refine, level, channel_axis, index
+        See `napari_deblur.plugin.requests`.
 
     Returns
     -------
@@ -118,58 +77,76 @@ def estimate_kernel_of_layer(
     DeblurError
         When the layer, the model or a parameter cannot be used; the message says what to do.
     """
-    request = EstimateRequest(
-        layer, region, planes, model, device, tile, refine, level, channel_axis, index
-    )
-    return finish(estimate_task(request))
+    return estimate_task(request)
 
 
 def estimate_task(request: EstimateRequest) -> Task:
     """Prepare the work: the layer and the region are checked now, pixels are read later."""
-    view = view_layer(request.layer, level=request.level, channel_axis=request.channel_axis)
+    view = request.view()
     region = request.region
     if region is not None and not isinstance(region, Region):
         region = region_of(region, request.layer, view)
     return _estimate(request, view, region)
 
 
-def _estimate(request: EstimateRequest, view: LayerView, region: Region | None) -> Task:
+def pool(
+    request: EngineRequest, view: LayerView, region: Region | None = None, share: float = 1.0
+) -> Generator[Event, None, Any]:
+    """Estimate the one kernel that all planes share, in the order in which they are stacked."""
     from napari_deblur.engine.run import kernel_steps
 
+    frames = [PlaneSource(view, index) for index in view.indices()]
+    steps = kernel_steps(*frames, **_options(request, view, region))
+    return (yield from follow(steps, stages=_STAGES, share=share))
+
+
+def _estimate(request: EstimateRequest, view: LayerView, region: Region | None) -> Task:
     began = time.perf_counter()
-    options: dict[str, Any] = {
-        "model": request.model,
-        "device": request.device,
-        "tile": request.tile,
-        "refine": request.refine,
-        "channel_axis": view.engine_channel_axis,
-        "region": None if region is None else region.within(view.size),
-    }
-    stages = ("load", "kernel", "refine")
-    indices = list(view.indices(request.index))
     kernels: dict[Index, NDArray[np.float32]] = {}
+    shown = None
     if request.planes == "pooled":
-        frames = [PlaneSource(view, index) for index in indices]
-        result = yield from follow(kernel_steps(*frames, **options), stages=stages)
+        result = yield from pool(request, view, region)
     else:
-        chosen = indices[:1] if request.planes == "shown" else indices
-        for number, index in enumerate(chosen):
-            result = yield from follow(
-                kernel_steps(view.plane(index), **options),
-                stages=stages,
-                start=number / len(chosen),
-                share=1 / len(chosen),
-                where=where(number, len(chosen)),
-            )
-            kernels[index] = result.kernel
-    about = Record(
+        chosen = list(view.indices(request.index))
+        if request.planes == "shown":
+            shown, chosen = chosen[0], chosen[:1]
+        result = yield from _estimate_each(request, view, region, chosen, kernels)
+    record = Record.of(
+        request,
+        describe(request.layer, view, shown),
+        result,
         kind="kernel",
-        source=describe(request.layer, view),
-        parameters=request.parameters(),
-        model=result.model,
-        sha256=dict(result.settings["weights"]),
-        device=str(result.device),
+        function="estimate_kernel_of_layer",
         seconds=time.perf_counter() - began,
-    ).as_dict()
-    found = kernels if request.planes == "each" else result.kernel
-    return [kernel_layer(request.layer, view, found, name=kernel_name(request.layer), about=about)]
+        found={"region": None if region is None else region.as_dict()},
+    )
+    made = kernels if request.planes == "each" else result.kernel
+    name = kernel_name(request.layer)
+    return [kernel_layer(request.layer, view, made, name=name, about=record.as_dict())]
+
+
+def _estimate_each(
+    request: EstimateRequest,
+    view: LayerView,
+    region: Region | None,
+    chosen: list[Index],
+    kernels: dict[Index, NDArray[np.float32]],
+) -> Generator[Event, None, Any]:
+    """Put the kernels of the chosen planes into `kernels`, and return the last result."""
+    from napari_deblur.engine.run import kernel_steps
+
+    for number, index in enumerate(chosen):
+        result = yield from follow(
+            kernel_steps(view.plane(index), **_options(request, view, region)),
+            stages=_STAGES,
+            start=number / len(chosen),
+            share=1 / len(chosen),
+            where=where(number, len(chosen)),
+        )
+        kernels[index] = result.kernel
+    return result
+
+
+def _options(request: EngineRequest, view: LayerView, region: Region | None) -> dict[str, Any]:
+    where_to_look = None if region is None else region.within(view.size)
+    return request.for_engine(view) | {"region": where_to_look}

@@ -51,7 +51,8 @@ def kernel_layer(
         data = spread(view, single)
     attributes = kernel_attributes(layer, view, data, name=name)
     attributes["metadata"] = {
-        KEY: about | {"size": int(single.shape[-1]), "support": max(supports)}
+        KEY: about
+        | {"size": max(each.shape[-1] for each in _each(kernels)), "support": max(supports)}
     }
     return data, attributes, "image"
 
@@ -137,8 +138,11 @@ def _each(
 
 
 def _stacked(view: LayerView, kernels: dict[Index, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Kernels with all axes of the layer; channels repeat theirs without taking memory."""
-    side = next(iter(kernels.values())).shape[-1]
+    """Kernels with all axes of the layer; channels repeat theirs without taking memory.
+
+    Smaller kernels stand in the middle of the largest one's pixels.
+    """
+    side = max(kernel.shape[-1] for kernel in kernels.values())
     shape = list(view.shape[: view.ndim])
     for axis in view.spatial:
         shape[axis] = side
@@ -146,7 +150,8 @@ def _stacked(view: LayerView, kernels: dict[Index, NDArray[np.float32]]) -> NDAr
     if view.channel_axis is not None and not view.rgb:
         inner[view.channel_axis] = 1
     data = np.zeros(inner, dtype=np.float32)
-    for index, kernel in kernels.items():
+    for index, found in kernels.items():
+        kernel = np.pad(found, (side - found.shape[-1]) // 2)
         key: list[Any] = [slice(None)] * view.ndim
         for axis, position in zip(view.stack_axes, index, strict=True):
             key[axis] = position

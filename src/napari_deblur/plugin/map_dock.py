@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from magicgui.widgets import Container, SpinBox, Widget
+from magicgui.widgets import SpinBox, Widget
 from napari.layers import Layer
 
 from napari_deblur.errors import InputError
 from napari_deblur.plugin.dock import TaskWidget
 from napari_deblur.plugin.engine_fields import EngineFields
-from napari_deblur.plugin.map_task import MapRequest, map_kernels_of_layer, map_task, patches
+from napari_deblur.plugin.map_task import MapRequest, check_grid, map_kernels_of_layer, map_task
+from napari_deblur.plugin.rows import row
 from napari_deblur.plugin.slices import LayerView
 from napari_deblur.plugin.tasks import Task
 
@@ -31,7 +32,7 @@ class MapWidget(TaskWidget):
 
     def __init__(self, napari_viewer: Any = None) -> None:
         super().__init__(napari_viewer)
-        self._engine = EngineFields()
+        engine = EngineFields()
         self._rows, self._columns = (
             SpinBox(
                 name=name,
@@ -42,31 +43,13 @@ class MapWidget(TaskWidget):
             )
             for name in ("rows", "columns")
         )
-        self._grid_row: Container[Widget] = Container(
-            widgets=[self._rows, self._columns], layout="horizontal", labels=False, label="grid"
-        )
-        self._grid_row.margins = (0, 0, 0, 0)
+        self._grid_row = row(self._rows, self._columns, label="grid")
         for field in (self._rows, self._columns):
             field.changed.connect(self._refresh)
-        self._build(
-            [self._grid_row, *self._engine.first],
-            list(self._engine.more),
-        )
-        self._engine.show_apt_fields()
-        self.connect_fetch(self._engine)
+        self._build([self._grid_row, *engine.first], engine.more, engine)
 
     def _task(self) -> Task:
-        assert self.layer is not None
-        return map_task(
-            MapRequest(
-                layer=self.layer,
-                grid=self._grid,
-                level=self.level,
-                channel_axis=self.channel_axis,
-                index=self.shown_index,
-                **self._engine.values(),
-            )
-        )
+        return map_task(MapRequest(self.layer, grid=self._grid, **self._values()))
 
     @property
     def _grid(self) -> tuple[int, int]:
@@ -74,10 +57,9 @@ class MapWidget(TaskWidget):
 
     def _problems(self, view: LayerView) -> Iterator[tuple[Widget, str]]:
         try:
-            patches(view.size, self._grid)
+            check_grid(view, self._grid)
         except InputError as error:
             yield self._grid_row, str(error)
-        yield from self._engine.problems()
 
     def _summary(self, layers: list[Layer]) -> str:
         del layers

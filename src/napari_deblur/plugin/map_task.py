@@ -6,46 +6,29 @@ Neither Qt nor, before the work begins, torch here.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 from napari.layers import Image
-from napari.types import LayerDataTuple
 from numpy.typing import NDArray
 
-from napari_deblur.defaults import DEFAULT_ROUNDS
-from napari_deblur.engine.layout import SMALLEST_SIDE
-from napari_deblur.errors import InputError
+from napari_deblur.blur.field import FieldGrid
 from napari_deblur.plugin.metadata import KEY, mosaic_attributes, spread
 from napari_deblur.plugin.provenance import Record, describe
-from napari_deblur.plugin.slices import Index, LayerView, view_layer
-from napari_deblur.plugin.tasks import Task, finish, follow, where
+from napari_deblur.plugin.requests import EngineRequest, layer_function
+from napari_deblur.plugin.slices import LayerView
+from napari_deblur.plugin.tasks import Task, follow
 
-__all__ = ["MapRequest", "map_kernels_of_layer", "map_name", "map_task", "mosaic", "patches"]
-
-_OVERLAP = 0.5  # of a patch's side that it shares with its neighbour, where there is one
+__all__ = ["MapRequest", "check_grid", "map_kernels_of_layer", "map_name", "map_task", "mosaic"]
 
 
 @dataclass(frozen=True, eq=False)
-class MapRequest:
-    """Arguments of `map_kernels_of_layer`."""
+class MapRequest(EngineRequest):
+    """Parameters of `map_kernels_of_layer`."""
 
-    layer: Image
+    _: KW_ONLY
     grid: tuple[int, int] = (3, 3)
-    model: str = "default"
-    device: str = "auto"
-    tile: int | None = None
-    refine: int = DEFAULT_ROUNDS
-    level: int = 0
-    channel_axis: int | None = None
-    index: Index | None = None
-
-    def parameters(self) -> dict[str, Any]:
-        """Return what a script would pass."""
-        names = ("grid", "model", "device", "tile", "refine", "level", "channel_axis", "index")
-        return {name: getattr(self, name) for name in names}
 
 
 def map_name(layer: Image) -> str:
@@ -53,18 +36,8 @@ def map_name(layer: Image) -> str:
     return f"kernel map of {layer.name}"
 
 
-def map_kernels_of_layer(
-    layer: Image,
-    *,
-    grid: tuple[int, int] = (3, 3),
-    model: str = "default",
-    device: str = "auto",
-    tile: int | None = None,
-    refine: int = DEFAULT_ROUNDS,
-    level: int = 0,
-    channel_axis: int | None = None,
-    index: Index | None = None,
-) -> list[LayerDataTuple]:
+@layer_function(MapRequest)
+def map_kernels_of_layer(request: MapRequest) -> Task:
     """Estimate kernels on a grid of overlapping patches of one plane and show them as a mosaic.
 
     Parameters
@@ -72,21 +45,9 @@ def map_kernels_of_layer(
     layer : Image
         Any image layer.
     grid : tuple of int
-        Rows and columns of patches.
-    model : str
-        Name of a model, or a folder that holds one.
-    device : str
-        "auto", "cpu", "cuda", "cuda:0" or "mps".
-    tile : int, optional
-        Side of a tile in pixels; None to let the engine choose.
-    refine : int
-        Rounds in which an estimated kernel is improved on the image itself; 0 for none.
-    level : int
-        Level of a multiscale layer; 0 is the finest.
-    channel_axis : int, optional
-        Axis of the layer that holds channels of one exposure, where no label says so.
-    index : tuple of int, optional
-        The plane, one number per stack axis; the first one by default.
+        Rows and columns of cells.
+    model, device, tile, kernel_size, refine, level, channel_axis, index
+        See `napari_deblur.plugin.requests`.
 
     Returns
     -------
@@ -99,40 +60,25 @@ def map_kernels_of_layer(
     DeblurError
         When the layer, the model or a parameter cannot be used.
     """
-    request = MapRequest(layer, grid, model, device, tile, refine, level, channel_axis, index)
-    return finish(map_task(request))
+    return map_task(request)
 
 
 def map_task(request: MapRequest) -> Task:
     """Prepare the work: the layer and the grid are checked now, pixels are read later."""
-    view = view_layer(request.layer, level=request.level, channel_axis=request.channel_axis)
-    return _map(request, view, patches(view.size, request.grid))
+    view = request.view()
+    check_grid(view, request.grid)
+    return _map(request, view)
 
 
-def patches(size: tuple[int, int], grid: tuple[int, int]) -> list[list[tuple[slice, slice]]]:
-    """Overlapping patches, row by row: each cell of the grid and half a cell around it.
+def check_grid(view: LayerView, grid: tuple[int, int]) -> None:
+    """Check that a grid fits the planes of an image.
 
     Raises
     ------
     InputError
-        When the patches are smaller than 16 x 16 pixels.
+        When its cells are smaller than 16 x 16 pixels.
     """
-    lines = []
-    for side, count in zip(size, grid, strict=True):
-        if count < 1 or side // max(count, 1) < SMALLEST_SIDE:
-            raise InputError(
-                f"a grid of {grid[0]} x {grid[1]} does not fit {size[0]} x {size[1]} pixels: each "
-                f"patch needs at least {SMALLEST_SIDE} pixels; give fewer rows or columns"
-            )
-        cell = side / count
-        reach = cell * _OVERLAP / 2 / (1 - _OVERLAP)
-        lines.append(
-            [
-                slice(max(0, round(n * cell - reach)), min(side, round((n + 1) * cell + reach)))
-                for n in range(count)
-            ]
-        )
-    return [[(rows, columns) for columns in lines[1]] for rows in lines[0]]
+    FieldGrid(view.size, grid)
 
 
 def mosaic(
@@ -167,42 +113,28 @@ def mosaic(
     return drawn, pixel
 
 
-def _map(request: MapRequest, view: LayerView, cells: list[list[tuple[slice, slice]]]) -> Task:
-    from napari_deblur.engine.run import kernel_steps
+def _map(request: MapRequest, view: LayerView) -> Task:
+    from napari_deblur.engine.run import kernel_grid_steps
 
     began = time.perf_counter()
-    plane = view.plane(next(view.indices(request.index)))
-    windows = [window for line in cells for window in line]
-    found = []
-    for number, window in enumerate(windows):
-        steps = kernel_steps(
-            plane,
-            model=request.model,
-            channel_axis=view.engine_channel_axis,
-            device=request.device,
-            tile=request.tile,
-            refine=request.refine,
-            region=window,
-        )
-        result = yield from follow(
-            steps,
-            stages=("load", "kernel", "refine"),
-            start=number / len(windows),
-            share=1 / len(windows),
-            where=where(number, len(windows), "patch"),
-        )
-        found.append(result.kernel)
-    kernels = np.stack(found).reshape(len(cells), len(cells[0]), *found[0].shape)
-    drawn, pixel = mosaic(kernels, view.size)
-    about = Record(
+    index = next(view.indices(request.index))
+    rows, columns = request.grid
+    result = yield from follow(
+        kernel_grid_steps(view.plane(index), grid=request.grid, **request.for_engine(view)),
+        stages=("load", "kernel", "refine"),
+        rounds=rows * columns + 1,
+    )
+    kernels = result.field.kernels
+    record = Record.of(
+        request,
+        describe(request.layer, view, index),
+        result,
         kind="kernel map",
-        source=describe(request.layer, view),
-        parameters=request.parameters(),
-        model=result.model,
-        sha256=dict(result.settings["weights"]),
-        device=str(result.device),
+        function="map_kernels_of_layer",
         seconds=time.perf_counter() - began,
-    ).as_dict()
+        found={"varies": result.varies, "trusted": result.trusted.tolist()},
+    )
+    drawn, pixel = mosaic(kernels, view.size)
     attributes = mosaic_attributes(request.layer, view, name=map_name(request.layer), pixel=pixel)
-    attributes["metadata"] = {KEY: about | {"kernels": kernels}}
+    attributes["metadata"] = {KEY: record.as_dict() | {"kernels": kernels}}
     return [(spread(view, drawn), attributes, "image")]

@@ -1,29 +1,29 @@
 """How a result was made: enough to make it again from the command line or from Python.
 
-A `Record` goes into ``layer.metadata["napari-deblur"]`` as a plain dictionary; `command_line` and
-`python_code` make of that dictionary what a button copies.
+A `Record` goes into ``layer.metadata["napari-deblur"]`` as a plain dictionary, with the commands of
+`napari_deblur.plugin.commands` in it, which a button copies.
 
 Neither Qt nor torch here.
 """
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
-from pathlib import PurePath
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Image
 
+from napari_deblur.plugin.commands import command_line, python_code
 from napari_deblur.plugin.metadata import KEY
-from napari_deblur.plugin.slices import LayerView
+from napari_deblur.plugin.slices import Index, LayerView
 
-__all__ = ["LAYER", "Record", "command_line", "describe", "python_code", "record_of"]
+if TYPE_CHECKING:
+    from napari_deblur.plugin.requests import EngineRequest
 
-LAYER = "layer"
-"""Key under which a parameter that is a layer gives its name."""
+__all__ = ["Record", "describe", "record_of"]
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,12 @@ class Record:
     ----------
     kind : str
         "deblurred", "kernel", "kernel map", "shaken" or "true kernel".
+    function : str
+        The function of `napari_deblur.plugin` that makes it.
     source : dict
-        Name, file, shape, dtype and level of the layer that it was made from.
+        Name, file, shape, dtype, level and axes of the layer that it was made from.
     parameters : dict
-        Every parameter, by its name in the function of `napari_deblur.plugin` that does it.
+        Every parameter, by its name in that function.
     model : str
         Name of the model, or its folder; empty where none was used.
     sha256 : dict
@@ -46,18 +48,52 @@ class Record:
         Where it was computed.
     seconds : float
         How long it took.
+    found : dict
+        What the run chose or measured where nothing was prescribed: tile, noise, region, ...
     version : str
         Of this package.
     """
 
     kind: str
+    function: str
     source: dict[str, Any]
     parameters: dict[str, Any] = field(default_factory=dict)
     model: str = ""
     sha256: dict[str, str] = field(default_factory=dict)
     device: str = ""
     seconds: float = 0.0
+    found: dict[str, Any] = field(default_factory=dict)
     version: str = field(default_factory=lambda: version("napari-deblur"))
+
+    @classmethod
+    def of(
+        cls,
+        request: EngineRequest,
+        source: dict[str, Any],
+        result: Any,
+        *,
+        kind: str,
+        function: str,
+        seconds: float,
+        found: dict[str, Any],
+    ) -> Record:
+        """Write down a run of the engine, whose last result tells where and with what it ran."""
+        settings = result.settings
+        return cls(
+            kind=kind,
+            function=function,
+            source=source,
+            parameters=request.parameters(),
+            model=result.model,
+            sha256=dict(settings["weights"]),
+            device=str(result.device),
+            seconds=seconds,
+            found={"tile": settings.get("tile")} | found,
+        )
+
+    def of_kind(self, kind: str) -> Record:
+        """Return the record of another thing that the same run made."""
+        return replace(self, kind=kind)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionary, with the command line and the Python code that repeat the run."""
@@ -67,15 +103,17 @@ class Record:
         return about
 
 
-def describe(layer: Image, view: LayerView) -> dict[str, Any]:
-    """Describe the layer that a result is made from."""
-    path = layer.source.path
+def describe(layer: Image, view: LayerView, index: Index | None = None) -> dict[str, Any]:
+    """Describe the layer that a result is made from, and the one plane of it if it is of one."""
+    path = "" if layer.source.path is None or layer.multiscale else str(layer.source.path)
     return {
         "name": str(layer.name),
-        "path": str(path) if path else "",
+        "path": path if _holds(Path(path), view) else "",
         "shape": list(view.shape),
         "dtype": str(view.dtype),
         "level": view.level,
+        "axes": view.letters,
+        "plane": "" if index is None else view.label_of(index),
     }
 
 
@@ -85,87 +123,29 @@ def record_of(layer: Any) -> dict[str, Any] | None:
     return about if isinstance(about, dict) and "kind" in about else None
 
 
-def command_line(about: Mapping[str, Any]) -> str:
-    """Return the shell command that repeats a run on the source's file.
+def _holds(path: Path, view: LayerView) -> bool:
+    """Whether a file holds the layer's array as it is, by its header.
 
-    A source without a file is named after its layer: save it under this name first.  What the
-    command line has no word for is named in a comment; a kernel map has no command.
+    Readers make several layers of one file, or one layer of several files.
     """
-    source, parameters = _input_name(about), about["parameters"]
-    stem, kind = PurePath(source).stem, about["kind"]
-    if kind == "kernel map":
-        return ""
-    if kind in ("shaken", "true kernel"):
-        words = ["shake", source, "-o", f"{stem}-shaken.tif"]
-        words += [f"--{key}={parameters[key]}" for key in ("size", "seed", "noise")]
-        words += _differing(parameters, saturation=1.0)
-    else:
-        verb, made = {
-            "deblurred": ("deblur", f"{stem}-deblurred.tif"),
-            "kernel": ("kernel", f"{stem}-kernel.tif"),
-        }[kind]
-        words = [
-            verb,
-            source,
-            "-o",
-            made,
-            f"--model={about['model']}",
-            f"--device={about['device']}",
-        ]
-        words += _differing(parameters, tile=None, noise=None, refine=5)
-        kernel = parameters.get("kernel")
-        if isinstance(kernel, dict):
-            words.append(f"--kernel={kernel[LAYER]}.tif")
-        if kernel == "pooled":
-            words.append("--one-kernel")
-    return shlex.join(["napari-deblur", *words]) + _unsaid(about)
+    try:
+        shape, dtype = _header(path)
+    except (OSError, ValueError, KeyError):
+        return False
+    return shape == view.shape and dtype == view.dtype
 
 
-def _differing(parameters: Mapping[str, Any], **defaults: Any) -> list[str]:
-    """Options for the parameters that differ from the command line's defaults."""
-    return [
-        f"--{name}={parameters[name]}"
-        for name, default in defaults.items()
-        if parameters.get(name, default) != default
-    ]
+def _header(path: Path) -> tuple[tuple[int, ...], Any]:
+    if path.suffix.lower() in (".tif", ".tiff"):
+        import tifffile
 
+        with tifffile.TiffFile(path) as file:
+            series = file.series[0]
+            return tuple(series.shape), series.dtype
+    import PIL.Image
 
-def _unsaid(about: Mapping[str, Any]) -> str:
-    """Comment that names what the command does not do as the widget did."""
-    parameters = about["parameters"]
-    names = [name for name in ("region", "level", "channel_axis") if parameters.get(name)]
-    if isinstance(parameters.get("kernel"), list):
-        names.append("kernel")
-    return f"  # without {', '.join(names)}" if names else ""
-
-
-_FUNCTIONS = {
-    "deblurred": "deblur_layer",
-    "kernel": "estimate_kernel_of_layer",
-    "kernel map": "map_kernels_of_layer",
-    "shaken": "shake_layer",
-    "true kernel": "shake_layer",
-}
-
-
-def python_code(about: Mapping[str, Any]) -> str:
-    """Return the Python code that repeats a run in a viewer that holds the source layer."""
-    function = _FUNCTIONS[about["kind"]]
-    arguments = [f"viewer.layers[{about['source']['name']!r}]"]
-    for key, value in about["parameters"].items():
-        text = repr(value)
-        if isinstance(value, dict):
-            text = f"viewer.layers[{value[LAYER]!r}]"
-        arguments.append(f"{key}={text}")
-    inner = "".join(f"\n    {argument}," for argument in arguments)
-    return (
-        f"from napari.layers import Layer\n"
-        f"from napari_deblur.plugin import {function}\n\n"
-        f"for layer in {function}({inner}\n):\n"
-        f"    viewer.add_layer(Layer.create(*layer))\n"
-    )
-
-
-def _input_name(about: Mapping[str, Any]) -> str:
-    source = about["source"]
-    return str(source["path"]) or f"{source['name']}.tif"
+    with PIL.Image.open(path) as picture:
+        width, height = picture.size
+        dtype = np.dtype(np.uint16 if picture.mode.startswith("I;16") else np.uint8)
+        samples = len(picture.getbands())
+        return (height, width) if samples == 1 else (height, width, samples), dtype

@@ -8,8 +8,10 @@ Neither Qt nor torch here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,24 @@ class Region:
     def size(self) -> tuple[int, int]:
         """Height and width of the window in pixels."""
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values fit for JSON; the mask packed into a text."""
+        packed = None
+        if self.mask is not None:
+            packed = b64encode(zlib.compress(np.packbits(self.mask).tobytes())).decode("ascii")
+        rows, columns = ([part.start, part.stop] for part in self.window)
+        return {"rows": rows, "columns": columns, "mask": packed}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Region:
+        """Make a region of what `as_dict` gave."""
+        region = cls(slice(*plain["rows"]), slice(*plain["columns"]))
+        if plain.get("mask") is None:
+            return region
+        packed = np.frombuffer(zlib.decompress(b64decode(plain["mask"])), np.uint8)
+        bits = np.unpackbits(packed, count=region.size[0] * region.size[1])
+        return replace(region, mask=bits.reshape(region.size).astype(bool))
 
     def within(self, size: tuple[int, int]) -> tuple[slice, slice] | NDArray[np.bool_]:
         """Return what the engine takes as a region of a plane of this height and width."""

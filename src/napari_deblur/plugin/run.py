@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.types import LayerDataTuple
@@ -22,7 +22,7 @@ from psygnal import Signal
 
 from napari_deblur.plugin.tasks import Event, Step, Task
 
-__all__ = ["Activity", "Listener", "Runner", "State", "activity", "time_left"]
+__all__ = ["Activity", "Listener", "Runner", "State", "activity", "stay_while", "time_left"]
 
 _UNITS = 1000  # steps of a progress bar
 
@@ -251,3 +251,17 @@ def time_left(seconds: float | None) -> str:
     if seconds < 5400:
         return f"about {round(seconds / 60)} min left"
     return f"about {seconds / 3600:.1f} h left"
+
+
+def stay_while(native: Any, runner: Runner, refresh: Callable[..., None]) -> None:
+    """Tell a widget of other runs as long as it is there; with it ends the run that it started.
+
+    The native widget goes before the Python one; from then on nothing of it may be touched.
+    """
+    activity.changed.connect(refresh)
+
+    def let_go() -> None:
+        activity.changed.disconnect(refresh, missing_ok=True)
+        runner.abandon()
+
+    native.destroyed.connect(let_go)

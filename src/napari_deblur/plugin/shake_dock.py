@@ -7,14 +7,13 @@ from typing import Any, ClassVar
 from magicgui.widgets import FloatSpinBox, SpinBox
 from napari.layers import Layer
 
+from napari_deblur.defaults import LARGEST_KERNEL
 from napari_deblur.plugin.dock import TaskWidget
 from napari_deblur.plugin.provenance import record_of
 from napari_deblur.plugin.shake_task import ShakeRequest, shake_layer, shake_task
 from napari_deblur.plugin.tasks import Task
 
 __all__ = ["ShakeWidget", "shake_widget"]
-
-_LARGEST = 85  # pixels; the largest kernel that any preset knows
 
 
 class ShakeWidget(TaskWidget):
@@ -33,7 +32,7 @@ class ShakeWidget(TaskWidget):
             name="size",
             label="size",
             min=1,
-            max=_LARGEST,
+            max=LARGEST_KERNEL,
             value=21,
             tooltip="Side in pixels of the square that the kernel fills.",
         )
@@ -64,19 +63,17 @@ class ShakeWidget(TaskWidget):
             tooltip="Factor by which the image is brightened before it is clipped, so that bright "
             "parts saturate; 1 for none.",
         )
-        self._build([self._size, self._seed, self._noise, self._saturation], [])
+        self._build([self._size, self._seed, self._noise, self._saturation], [], None)
 
     def _task(self) -> Task:
-        assert self.layer is not None
         return shake_task(
             ShakeRequest(
-                layer=self.layer,
+                self.layer,
                 size=int(self._size.value),
                 seed=int(self._seed.value),
                 noise=float(self._noise.value),
                 saturation=float(self._saturation.value),
-                level=self.level,
-                channel_axis=self.channel_axis,
+                **self.source.values(),
             )
         )
 

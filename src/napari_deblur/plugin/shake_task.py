@@ -6,39 +6,31 @@ Neither Qt nor, before the work begins, torch here.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from napari.layers import Image
-from napari.types import LayerDataTuple
 from numpy.typing import NDArray
 
 from napari_deblur.plugin.kernel_layers import kernel_layer
 from napari_deblur.plugin.metadata import KEY, derived_attributes
 from napari_deblur.plugin.provenance import Record, describe
-from napari_deblur.plugin.slices import Index, LayerView, view_layer
-from napari_deblur.plugin.tasks import Opened, Step, Task, Written, finish, where
+from napari_deblur.plugin.requests import LayerRequest, layer_function
+from napari_deblur.plugin.slices import Index, LayerView
+from napari_deblur.plugin.tasks import Opened, Step, Task, Written, where
 
 __all__ = ["ShakeRequest", "shake_layer", "shake_task", "shaken_name", "true_kernel_name"]
 
 
 @dataclass(frozen=True, eq=False)
-class ShakeRequest:
-    """Arguments of `shake_layer`."""
+class ShakeRequest(LayerRequest):
+    """Parameters of `shake_layer`."""
 
-    layer: Image
+    _: KW_ONLY
     size: int = 31
     seed: int = 0
     noise: float = 0.01
     saturation: float = 1.0
-    level: int = 0
-    channel_axis: int | None = None
-
-    def parameters(self) -> dict[str, Any]:
-        """Return what a script would pass."""
-        names = ("size", "seed", "noise", "saturation", "level", "channel_axis")
-        return {name: getattr(self, name) for name in names}
 
 
 def shaken_name(layer: Image) -> str:
@@ -51,16 +43,8 @@ def true_kernel_name(layer: Image) -> str:
     return f"true kernel of {shaken_name(layer)}"
 
 
-def shake_layer(
-    layer: Image,
-    *,
-    size: int = 31,
-    seed: int = 0,
-    noise: float = 0.01,
-    saturation: float = 1.0,
-    level: int = 0,
-    channel_axis: int | None = None,
-) -> list[LayerDataTuple]:
+@layer_function(ShakeRequest)
+def shake_layer(request: ShakeRequest) -> Task:
     """Blur a sharp layer as a shaken camera does, with a kernel that is then known.
 
     Each plane of a stack is shaken with a kernel of its own.
@@ -77,10 +61,8 @@ def shake_layer(
         Standard deviation of the noise, as a fraction of the image's working range.
     saturation : float
         Factor of at least 1 by which the image is brightened before it is clipped.
-    level : int
-        Level of a multiscale layer; 0 is the finest.
-    channel_axis : int, optional
-        Axis of the layer that holds channels of one exposure, where no label says so.
+    level, channel_axis
+        See `napari_deblur.plugin.requests`.
 
     Returns
     -------
@@ -92,14 +74,12 @@ def shake_layer(
     DeblurError
         When the layer or a parameter cannot be used.
     """
-    request = ShakeRequest(layer, size, seed, noise, saturation, level, channel_axis)
-    return finish(shake_task(request))
+    return shake_task(request)
 
 
 def shake_task(request: ShakeRequest) -> Task:
     """Prepare the work: the layer is checked now, pixels are read later."""
-    view = view_layer(request.layer, level=request.level, channel_axis=request.channel_axis)
-    return _shake(request, view)
+    return _shake(request, request.view())
 
 
 def _shake(request: ShakeRequest, view: LayerView) -> Task:
@@ -125,14 +105,16 @@ def _shake(request: ShakeRequest, view: LayerView) -> Task:
         view.part(out, index)[...] = blurry
         if len(indices) > 1:
             yield Written(out)
-    known: dict[str, Any] = {
-        "source": describe(request.layer, view),
-        "parameters": request.parameters(),
-        "device": "cpu",
-        "seconds": time.perf_counter() - began,
-    }
-    about = Record(kind="shaken", **known).as_dict() | {"truth": str(request.layer.name)}
-    truth = Record(kind="true kernel", **known).as_dict()
+    shaken = Record(
+        kind="shaken",
+        function="shake_layer",
+        source=describe(request.layer, view),
+        parameters=request.parameters(),
+        device="cpu",
+        seconds=time.perf_counter() - began,
+    )
+    about = shaken.as_dict() | {"truth": str(request.layer.name)}
+    truth = shaken.of_kind("true kernel").as_dict()
     name = true_kernel_name(request.layer)
     return [
         (out, attributes | {"metadata": {KEY: about}}, "image"),

@@ -33,6 +33,9 @@ __all__ = ["Index", "LayerView", "PlaneSource", "level_names", "view_layer"]
 Index = tuple[int, ...]
 """Position of a plane along the stack's axes, in the order of the layer's axes."""
 
+_LETTERS = "TZQIRAFGHJKLMNOPUVW"
+"""What axes of a stack may be called in files: nothing that means rows, columns or channels."""
+
 _CHANNEL_LABELS = frozenset({"c", "ch", "channel", "channels"})
 
 
@@ -57,6 +60,8 @@ class LayerView:
         Which level of a multiscale layer `data` is; 0 is the finest.
     factors : tuple of float
         Pixels of the finest level that one pixel of `data` covers, per axis of the layer.
+    labels : tuple of str
+        The layer's names of its axes, in lower case.
     """
 
     data: Any
@@ -66,6 +71,7 @@ class LayerView:
     rgb: bool
     level: int
     factors: tuple[float, ...]
+    labels: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -116,6 +122,33 @@ class LayerView:
     def engine_channel_axis(self) -> int | None:
         """What the engine is told of the channels; RGB and RGBA it knows by itself."""
         return None if self.rgb else self.plane_channel_axis
+
+    @property
+    def letters(self) -> str:
+        """One letter per axis of `data`, as image files name them.
+
+        Y and X; S for the samples of RGB and RGBA; C for other channels; the label of any other
+        axis where that is a letter, else the next one that is free.
+        """
+        known = dict(zip(self.spatial, "YX", strict=True))
+        if self.channel_axis is not None:
+            known[self.channel_axis] = "S" if self.rgb else "C"
+        for axis in self.stack_axes:
+            label = self.labels[axis].upper() if axis < len(self.labels) else ""
+            if len(label) == 1 and label in _LETTERS and label not in known.values():
+                known[axis] = label
+        for axis in self.stack_axes:
+            if axis not in known:
+                known[axis] = next(each for each in _LETTERS if each not in known.values())
+        return "".join(known[axis] for axis in range(len(self.shape)))
+
+    def label_of(self, index: Index) -> str:
+        """Name of a plane on the command line: T3_Z0; empty for the only one."""
+        letters = self.letters
+        return "_".join(
+            f"{letters[axis]}{position}"
+            for axis, position in zip(self.stack_axes, index, strict=True)
+        )
 
     def indices(self, first: Index | None = None) -> Iterator[Index]:
         """Positions of all planes, from `first` to the end and then round from the start."""
@@ -197,6 +230,7 @@ def view_layer(layer: Image, *, level: int = 0, channel_axis: int | None = None)
         rgb=bool(layer.rgb),
         level=level,
         factors=factors,
+        labels=tuple(labels),
     )
 
 

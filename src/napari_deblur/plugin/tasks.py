@@ -98,8 +98,9 @@ def follow(
     start: float = 0.0,
     share: float = 1.0,
     where: str = "",
+    rounds: int = 1,
 ) -> Generator[Event, None, T]:
-    """Turn a run of the engine into a task's steps.
+    """Turn a run of the engine into a task's steps, of which each is further than the last.
 
     Parameters
     ----------
@@ -111,10 +112,13 @@ def follow(
         Where this run begins in the whole work, and how much of it it is.
     where : str
         Which plane this is, for the message.
+    rounds : int
+        How often the run goes through its stages, once for each kernel of a grid.
     """
     begins = [_STAGES[stage][0] for stage in stages]
     # Without an earlier stage, the first one begins at the beginning.
     begins = [(value - begins[0]) / (1 - begins[0]) for value in begins] + [1.0]
+    furthest, last, passed = 0.0, 0, 0
     try:
         while True:
             try:
@@ -123,13 +127,19 @@ def follow(
                 result: T = end.value
                 return result
             number = stages.index(progress.stage) if progress.stage in stages else 0
+            passed = min(passed + (number < last), rounds - 1)
+            last = number
             part = progress.done / max(progress.total, 1)
             done = begins[number] + part * (begins[number + 1] - begins[number])
+            # A larger kernel, or smaller tiles, make a stage begin anew: the bar waits for it.
+            furthest = max(furthest, (passed + done) / rounds)
             text = _STAGES[progress.stage][1] + where
+            if rounds > 1:
+                text += f", kernel {passed + 1} of {rounds}"
             if progress.total > 1:
                 part_of = _PARTS[progress.stage]
                 text += f", {part_of} {min(progress.done + 1, progress.total)} of {progress.total}"
-            yield Step(start + share * done, text)
+            yield Step(start + share * furthest, text)
     finally:
         steps.close()
 

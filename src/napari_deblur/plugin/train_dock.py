@@ -24,7 +24,8 @@ from napari.types import LayerDataTuple
 from napari_deblur.errors import DeblurError
 from napari_deblur.plugin.fields import FOLDER, image_choices, mark, model_choices
 from napari_deblur.plugin.loss_plot import LossPlot
-from napari_deblur.plugin.run import Listener, Runner, State, activity, time_left
+from napari_deblur.plugin.rows import row
+from napari_deblur.plugin.run import Listener, Runner, State, activity, stay_while, time_left
 from napari_deblur.plugin.tasks import Event, Step
 from napari_deblur.plugin.train_task import TrainRequest, losses, model_folder, train_task
 
@@ -93,10 +94,7 @@ class TrainWidget(Container[Widget]):
             self._out,
         )
         self._tooltips = {widget: widget.tooltip or "" for widget in self._fields}
-        buttons: Container[Widget] = Container(
-            widgets=[self._run, self._stop], layout="horizontal", labels=False, label=""
-        )
-        self.extend([*self._fields, buttons, self._bar, self._status])
+        self.extend([*self._fields, row(self._run, self._stop), self._bar, self._status])
         self.native.layout().addWidget(self._plot)
         self._status.native.setWordWrap(True)
         self._runner = Runner(
@@ -142,14 +140,7 @@ class TrainWidget(Container[Widget]):
         self._stop.clicked.connect(self.stop)
         for widget in self._fields:
             widget.changed.connect(self._refresh)
-        activity.changed.connect(self._refresh)
-        runner, refresh = self._runner, self._refresh
-
-        def let_go() -> None:
-            activity.changed.disconnect(refresh, missing_ok=True)
-            runner.abandon()
-
-        self.native.destroyed.connect(let_go)
+        stay_while(self.native, self._runner, self._refresh)
 
     def _request(self) -> TrainRequest:
         start = str(self._start.value)

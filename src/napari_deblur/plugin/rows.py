@@ -1,0 +1,59 @@
+"""Rows of widgets, and the line that opens and closes a group of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from magicgui.widgets import Container, PushButton, Widget
+
+__all__ = ["Disclosure", "row"]
+
+
+def row(*widgets: Widget, label: str = "") -> Container[Widget]:
+    """Widgets side by side, without margins of their own."""
+    made: Container[Widget] = Container(
+        widgets=list(widgets), layout="horizontal", labels=False, label=label
+    )
+    made.margins = (0, 0, 0, 0)
+    return made
+
+
+class Disclosure:
+    """A line with a triangle; the widgets of its group are shown while it is open.
+
+    They stay rows of the outer form, so that labels and fields line up with all others.
+
+    Parameters
+    ----------
+    title : str
+        What the line says.
+    widgets : list of Widget
+        The group.
+    is_apt : callable
+        Tells of each widget whether it means anything now.
+    """
+
+    def __init__(self, title: str, widgets: list[Widget], is_apt: Callable[[Widget], bool]) -> None:
+        self._title, self._is_apt = title, is_apt
+        self.widgets = widgets
+        self.is_open = False
+        self.button = PushButton(text=title, label="", name="disclosure")
+        self.button.native.setFlat(True)
+        self.button.native.setStyleSheet(
+            "QPushButton { text-align: left; padding: 2px 0; background: transparent; }"
+        )
+        self.button.clicked.connect(self.toggle)
+        self.update()
+
+    def toggle(self) -> None:
+        """Open or close the group."""
+        self.is_open = not self.is_open
+        self.update()
+
+    def update(self) -> None:
+        """Show what is to be shown."""
+        apt = [widget for widget in self.widgets if self._is_apt(widget)]
+        self.button.text = f"{'▾' if self.is_open else '▸'} {self._title}"
+        self.button.visible = bool(apt)
+        for widget in self.widgets:
+            widget.visible = self.is_open and widget in apt
