@@ -85,8 +85,8 @@ def _deblur(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     import numpy as np
 
-    from napari_deblur.cli.stacks import find_slices
-    from napari_deblur.cli.work import Stack, deblur_stack
+    from napari_deblur.cli.work import deblur_stack
+    from napari_deblur.engine.stacks import Stack, find_slices
 
     stack = Stack(blurry, None, find_slices(blurry.shape, None))
     sharp = np.empty_like(blurry)

@@ -17,7 +17,7 @@ from napari_deblur.files.kernels import read_kernel, write_kernel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_deblur.cli.work import Stack
+    from napari_deblur.engine.stacks import Stack
 
 __all__ = ["KernelFile", "write_kernels"]
 

@@ -11,11 +11,9 @@ import numpy as np
 
 from napari_deblur.cli.messages import note
 from napari_deblur.cli.progress import Report, follow
-from napari_deblur.cli.stacks import Slice, check_axes, find_slices, pick_slice
 from napari_deblur.defaults import DEFAULT_ROUNDS
-from napari_deblur.engine.layout import shared_range
-from napari_deblur.engine.planes import plane_of
 from napari_deblur.engine.run import NothingToEstimateWarning, deblur_steps, kernel_steps
+from napari_deblur.engine.stacks import Slice, Stack, check_axes
 from napari_deblur.errors import InputError
 from napari_deblur.files.images import open_image, read_image
 
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from napari_deblur.engine.pair import Pair
     from napari_deblur.files.images import ImageFile
 
-__all__ = ["Settings", "Stack", "deblur_stack", "estimate_each", "estimate_pooled", "open_stack"]
+__all__ = ["Settings", "deblur_stack", "estimate_each", "estimate_pooled", "open_stack"]
 
 
 @dataclass(frozen=True)
@@ -69,92 +67,6 @@ class Settings:
         from napari_deblur.engine.pair import load_pair
 
         return load_pair(self.model, pick_device(self.device))
-
-
-@dataclass(frozen=True)
-class Stack:
-    """The array of a file, which may stay there, and the images in it."""
-
-    array: Any
-    axes: str | None
-    slices: Sequence[Slice]
-    channels: str = "S"
-
-    @classmethod
-    def of(cls, image: ImageFile, channels: str | None = None, only: str | None = None) -> Stack:
-        """Find the images of a file by its axes.
-
-        Parameters
-        ----------
-        image
-            The file.
-        channels
-            Letter of the axis that holds channels of one exposure, beside the samples (S).
-        only
-            Label of the one slice that counts.
-
-        Raises
-        ------
-        InputError
-            If one of them is not there.
-        """
-        if channels is not None:
-            check_axes(image.axes, image.array.shape, channels)
-        within = channels or "S"
-        slices = find_slices(image.array.shape, image.axes, within)
-        return cls(image.array, image.axes, pick_slice(slices, only), within)
-
-    @property
-    def channel_axis(self) -> int | None:
-        """Axis of the channels in each slice; None for samples (S) at the end: RGB or RGBA."""
-        if self.axes is None:
-            return None
-        image_axes = "".join(axis for axis in self.axes if axis in "YXS" + self.channels)
-        position = image_axes.find(self.channels)
-        return None if position < 0 or (position == 2 and self.channels == "S") else position
-
-    @property
-    def channel_number(self) -> int | None:
-        """Axis of the channels in the whole array, those of RGB and RGBA not counted."""
-        if self.axes is None or self.channel_axis is None:
-            return None
-        return self.axes.index(self.channels)
-
-    @property
-    def counted_axes(self) -> str:
-        """Letters of the axes that count images."""
-        return "".join(axis for axis in self.axes or "" if axis not in "YXS" + self.channels)
-
-    @property
-    def counted_shape(self) -> tuple[int, ...]:
-        """Lengths of the axes that count images."""
-        return tuple(self.array.shape[(self.axes or "").index(axis)] for axis in self.counted_axes)
-
-    def plane(self, of: Slice, array: Any = None) -> Any:
-        """One slice of this array, or of one of the same shape; rows come before columns."""
-        image_axes = [axis for axis in self.axes or "YX" if axis in "YXS" + self.channels]
-        rows, columns = image_axes.index("Y"), image_axes.index("X")
-        turned = None if rows < columns else (columns, rows)
-        return plane_of(self.array if array is None else array, of.index, turned)
-
-    def value_ranges(self) -> list[tuple[float, float] | None]:
-        """Black and white for every slice: those of its channel in the whole stack.
-
-        One scale for all slices keeps their relative brightness, which a time series is
-        about; different channels have nothing to do with each other.
-        """
-        if self.axes is None or len(self.slices) == 1:
-            return [None] * len(self.slices)
-        channel = self.axes.find("C") if self.channels != "C" else -1
-        kinds = [each.index[channel] if channel >= 0 else 0 for each in self.slices]
-        shared = {kind: self._range_of(kind, kinds) for kind in dict.fromkeys(kinds)}
-        return [shared[kind] for kind in kinds]
-
-    def _range_of(self, kind: Any, kinds: Sequence[Any]) -> tuple[float, float]:
-        chosen = (
-            self.plane(each) for each, of in zip(self.slices, kinds, strict=True) if of == kind
-        )
-        return shared_range(chosen, channel_axis=self.channel_axis)
 
 
 def open_stack(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_deblur.cli.stacks import find_slices
-from napari_deblur.cli.work import Stack
+from napari_deblur.engine.stacks import Stack, find_slices
 from napari_deblur.errors import InputError
 from napari_deblur.files.image_file import ImageFile, TiffMetadata
 
