@@ -43,8 +43,10 @@ __all__ = [
     "Layout",
     "Picture",
     "Window",
+    "extremes",
     "open_picture",
     "shared_range",
+    "working_range",
 ]
 
 SMALLEST_SIDE = 16
@@ -265,7 +267,7 @@ def image_layout(
     axis, alpha = _find_channels(tuple(array.shape), channel_axis)
     least, most = _survey(array, axis, alpha=alpha)
     if value_range is None:
-        low, high = _working_range(dtype, least, most)
+        low, high = working_range(dtype, least, most)
     else:
         low, high = _two_numbers(value_range)
     if not (math.isfinite(high - low) and low <= high):
@@ -317,11 +319,22 @@ def shared_range(
     """
     least, most = math.inf, -math.inf
     for image in images:
-        dtype = _check_dtype(image)
-        axis, alpha = _find_channels(tuple(image.shape), channel_axis)
-        low, high = _survey(image, axis, alpha=alpha)
+        low, high = extremes(image, channel_axis=channel_axis)
         least, most = min(least, low), max(most, high)
-    return _working_range(dtype, least, most)
+    return working_range(np.dtype(image.dtype), least, most)
+
+
+def extremes(image: ArraySource, *, channel_axis: int | None = None) -> tuple[float, float]:
+    """Smallest and largest value of an image, alpha not counted; see `shared_range`.
+
+    Raises
+    ------
+    InputError
+        When it is no image.
+    """
+    _check_dtype(image)
+    axis, alpha = _find_channels(tuple(image.shape), channel_axis)
+    return _survey(image, axis, alpha=alpha)
 
 
 def _two_numbers(value_range: tuple[float, float]) -> tuple[float, float]:
@@ -437,7 +450,8 @@ def _bands(
         yield start, band[:-1] if alpha else band
 
 
-def _working_range(dtype: np.dtype[Any], least: float, most: float) -> tuple[float, float]:
+def working_range(dtype: np.dtype[Any], least: float, most: float) -> tuple[float, float]:
+    """Values that become 0 and 1 by the rule in this module's description."""
     if dtype.kind == "u":
         nominal = float(np.iinfo(dtype).max)
     elif dtype.kind == "f" and least >= 0 and most <= 1:

@@ -5,6 +5,7 @@ Neither Qt nor, before the work begins, torch here.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator
 from dataclasses import KW_ONLY, dataclass
@@ -15,6 +16,7 @@ from napari.layers import Image
 from napari.types import LayerDataTuple
 from numpy.typing import NDArray
 
+from napari_deblur.engine.layout import extremes, working_range
 from napari_deblur.errors import KernelError
 from napari_deblur.plugin.estimate_task import kernel_name, pool
 from napari_deblur.plugin.kernel_layers import KernelSource, kernel_layer
@@ -22,8 +24,8 @@ from napari_deblur.plugin.metadata import KEY, derived_attributes
 from napari_deblur.plugin.provenance import Record, describe
 from napari_deblur.plugin.regions import Region
 from napari_deblur.plugin.requests import EngineRequest, layer_function
-from napari_deblur.plugin.slices import Index, LayerView
-from napari_deblur.plugin.tasks import Event, Opened, Task, Written, follow, where
+from napari_deblur.plugin.slices import Index, LayerView, PlaneSource
+from napari_deblur.plugin.tasks import Event, Opened, Step, Task, Written, follow, where
 
 __all__ = ["DeblurRequest", "Kernel", "deblur_layer", "deblur_task", "deblurred_name"]
 
@@ -103,6 +105,7 @@ def _deblur(request: DeblurRequest, view: LayerView, kernels: KernelSource | Non
     indices = list(view.indices(request.index))
     if len(indices) > 1:
         yield Opened((out, attributes, "image"))
+    value_range = yield from _shared_range(view)
     start, pooled = 0.0, None
     if request.kernel == "pooled":
         start = 0.3
@@ -117,6 +120,7 @@ def _deblur(request: DeblurRequest, view: LayerView, kernels: KernelSource | Non
             view,
             kernel=pooled if kernels is None else kernels.at(index),
             out=view.part(out, index),
+            value_range=value_range,
             start=start + number * share,
             share=share,
             text=where(number, len(indices)),
@@ -189,6 +193,18 @@ def _piece(
     return out, attributes | {"metadata": {KEY: record.as_dict()}}, "image"
 
 
+def _shared_range(view: LayerView) -> Generator[Event, None, tuple[float, float] | None]:
+    """Black and white that all planes of a stack share, which keeps their relative brightness."""
+    if view.count == 1:
+        return None
+    least, most = math.inf, -math.inf
+    for number, index in enumerate(view.indices()):
+        yield Step(0, "Looking for the range of values" + where(number, view.count))
+        low, high = extremes(PlaneSource(view, index), channel_axis=view.engine_channel_axis)
+        least, most = min(least, low), max(most, high)
+    return working_range(view.dtype, least, most)
+
+
 def _deblur_plane(
     request: DeblurRequest,
     plane: NDArray[Any],
@@ -196,13 +212,15 @@ def _deblur_plane(
     *,
     kernel: NDArray[Any] | None,
     out: NDArray[Any] | None = None,
+    value_range: tuple[float, float] | None = None,
     start: float = 0.0,
     share: float = 1.0,
     text: str = "",
 ) -> Generator[Event, None, Any]:
     from napari_deblur.engine.run import deblur_steps
 
-    steps = deblur_steps(plane, kernel, noise=request.noise, out=out, **request.for_engine(view))
+    options = request.for_engine(view) | {"noise": request.noise, "value_range": value_range}
+    steps = deblur_steps(plane, kernel, out=out, **options)
     stages = ("load", "kernel", "refine", "deblur") if kernel is None else ("load", "deblur")
     return (yield from follow(steps, stages=stages, start=start, share=share, where=text))
 
