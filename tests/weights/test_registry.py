@@ -111,7 +111,10 @@ def test_file_name_that_could_leave_its_folder_is_refused(name: str) -> None:
         ("one-synthesis.safetensors", "one-analysis.safetensors", "twice"),
         ("one-synthesis.safetensors", "ONE-analysis.safetensors", "twice"),
         ("[[model]]", to_toml(MODEL) + "[[model]]", "twice"),
-        ('name = "one"', 'name = "default"', "'default' is taken"),
+        ('name = "one"', 'name = "default"', "'default' and 'auto' are taken"),
+        ('name = "one"', 'name = "auto"', "'default' and 'auto' are taken"),
+        ('name = "one"', 'name = "one"\nsize_class = [61, 32]', r"the size_class \[61, 32\]"),
+        ('name = "one"', 'name = "one"\nsize_class = 31', "the size_class 31"),
         ('name = "one"', 'name = "../one"', "model name"),
         ('analysis = "one-analysis', 'analysis = "two-analysis', "no file of this kind"),
         ("[[model]]", "[model]", "list of tables"),
@@ -166,7 +169,7 @@ def test_unknown_model_is_refused_with_the_known_ones(monkeypatch: pytest.Monkey
     assert find_model() == find_model("default") == find_model("one") == MODEL
     assert list(models()) == ["one"]
     assert find_weights(MODEL.analysis) == FILES[MODEL.analysis]
-    with pytest.raises(ModelError, match="'two' is not known; known are default, one"):
+    with pytest.raises(ModelError, match="'two' is not known; known are default, auto, one"):
         find_model("two")
     with pytest.raises(ModelError, match="known are one-analysis"):
         find_weights("two.safetensors")

@@ -36,10 +36,12 @@ class _Benchmark(StrEnum):
     LAI = "lai"
     KOHLER = "kohler"
     FOLDER = "folder"
+    SIMULATE = "simulate"
 
 
 class _Method(StrEnum):
     NETWORK = "network"
+    FRONT_END = "front-end"
     HYPER_LAPLACIAN = "hyper-laplacian"
     WIENER = "wiener"
     BLURRY = "blurry"
@@ -56,7 +58,8 @@ def evaluate(  # noqa: PLR0913  one parameter for each option
         _Method,
         typer.Option(
             help="What restores the images.  All but 'blurry', the input itself, take the kernel "
-            "that the model estimates, or the true one."
+            "that the model estimates, or the true one.  'front-end' is the deconvolution that the "
+            "model's network stands on."
         ),
     ] = _Method.NETWORK,
     weight: Annotated[
@@ -81,6 +84,17 @@ def evaluate(  # noqa: PLR0913  one parameter for each option
     tile: Tile = None,
     kernel_size: KernelSize = None,
     refine: Refine = DEFAULT_ROUNDS,
+    kernels: Annotated[
+        tuple[int, int],
+        typer.Option(metavar="SMALLEST LARGEST", help="simulate: sides of the kernels in pixels."),
+    ] = (9, 31),
+    noise: Annotated[
+        float,
+        typer.Option(
+            parser=number, metavar="SIGMA", help="simulate: noise added; images have 0 to 1."
+        ),
+    ] = 0.005,
+    seed: Annotated[int, typer.Option(help="simulate: of kernels and noise.")] = 11,
     overwrite: Overwrite = False,
 ) -> None:
     """Restore the images of a benchmark and print their figures beside the published ones.
@@ -88,7 +102,8 @@ def evaluate(  # noqa: PLR0913  one parameter for each option
     levin, lai: crop of 15 px, best shift in quarter pixels, PSNR, SSIM with and without
     Wang's downsampling; lai on luma.  kohler: the authors' protocol, if you have their
     ground truth.  folder: your own pairs, in folders 'blurry' and 'sharp' (and 'kernel') with
-    equal names, or NAME_blurry and NAME_sharp side by side.
+    equal names, or NAME_blurry and NAME_sharp side by side.  simulate: sharp images of your
+    own, each blurred with a random kernel; the same seed gives the same blur.
     """
     if json is not None:
         check_new(json, [], overwrite=overwrite)
@@ -113,8 +128,16 @@ def evaluate(  # noqa: PLR0913  one parameter for each option
         "refine": refine,
         "weight": weight,
     }
+    simulation: dict[str, Any] = {}
+    if benchmark is _Benchmark.SIMULATE:
+        simulation = {"sizes": kernels, "noise": noise, "seed": seed}
     total, results = _start(
-        benchmark, folder, chosen, known_kernel=known_kernel, error_ratio=error_ratio
+        benchmark,
+        folder,
+        chosen,
+        known_kernel=known_kernel,
+        error_ratio=error_ratio,
+        simulation=simulation,
     )
     rows = []
     with progress_bar() as report:
@@ -124,16 +147,22 @@ def evaluate(  # noqa: PLR0913  one parameter for each option
             report(f"{benchmark.value}: {method.value}", len(rows), total)
     label = f"{method.value}{', known kernel' if known_kernel else ''}"
     if json is not None:
-        _write(json, to_json(benchmark.value, label, rows, settings))
+        _write(json, to_json(benchmark.value, label, rows, {**settings, **simulation}))
     say(format_report(benchmark.value, label, rows))
 
 
 def _start(
-    benchmark: _Benchmark, folder: Path, method: Method, *, known_kernel: bool, error_ratio: bool
+    benchmark: _Benchmark,
+    folder: Path,
+    method: Method,
+    *,
+    known_kernel: bool,
+    error_ratio: bool,
+    simulation: dict[str, Any],
 ) -> tuple[int, Iterator[Row]]:
     """Count the cases and begin with the first."""
     from napari_deblur.evaluation import folder as own
-    from napari_deblur.evaluation import kohler, lai, levin
+    from napari_deblur.evaluation import kohler, lai, levin, simulated
     from napari_deblur.evaluation.benchmark import evaluate as run
 
     if benchmark is _Benchmark.KOHLER:
@@ -143,8 +172,9 @@ def _start(
         _Benchmark.LEVIN: levin,
         _Benchmark.LAI: lai,
         _Benchmark.FOLDER: own,
+        _Benchmark.SIMULATE: simulated,
     }[benchmark]
-    pairs = module.find_cases(folder)
+    pairs = module.find_cases(folder, **simulation)
     rows = run(pairs, method, module.PROTOCOL, known_kernel=known_kernel, error_ratio=error_ratio)
     return len(pairs), rows
 

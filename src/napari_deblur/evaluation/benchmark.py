@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from typing import Protocol as Structure
 
 import numpy as np
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from napari_deblur.evaluation.methods import Method
 
-__all__ = ["Case", "Protocol", "Row", "evaluate", "score"]
+__all__ = ["Case", "Protocol", "Row", "Sample", "Source", "evaluate", "score"]
 
 
 # Pixels by which the support of the benchmarks' kernels may grow when they are centred.
@@ -31,14 +32,64 @@ _ROOM = 4
 
 
 @dataclass(frozen=True)
+class Sample:
+    """A blurry image and what is known of it.
+
+    Attributes
+    ----------
+    blurry, sharp
+        ``(C, H, W)`` float32 of one shape, nominal range [0, 1].
+    kernel
+        ``(m, m)`` float32, sum 1; None where it is not known.
+    """
+
+    blurry: NDArray[np.float32]
+    sharp: NDArray[np.float32]
+    kernel: NDArray[np.float32] | None
+
+
+class Source(Structure):
+    """One case of a benchmark: its name, its group, and its images once they are needed."""
+
+    @property
+    def name(self) -> str:
+        """What the case is called."""
+        ...
+
+    @property
+    def group(self) -> str:
+        """Line of the table that it belongs to."""
+        ...
+
+    @property
+    def has_kernel(self) -> bool:
+        """Whether the true kernel is known."""
+        ...
+
+    def load(self) -> Sample:
+        """Read or make the images."""
+        ...
+
+
+@dataclass(frozen=True)
 class Case:
-    """One blurry image, its truth, and its kernel where that is known."""
+    """One blurry image, its truth, and its kernel where that is known, in files."""
 
     name: str
     group: str
     blurry: Path
     sharp: Path
     kernel: Path | None = None
+
+    @property
+    def has_kernel(self) -> bool:
+        """Whether there is a file of the true kernel."""
+        return self.kernel is not None
+
+    def load(self) -> Sample:
+        """Read the files."""
+        kernel = None if self.kernel is None else check_kernel(read_kernel(self.kernel))
+        return Sample(read_picture(self.blurry), read_picture(self.sharp), kernel)
 
 
 @dataclass(frozen=True)
@@ -125,7 +176,7 @@ def score(
 
 
 def evaluate(
-    cases: Sequence[Case],
+    cases: Sequence[Source],
     method: Method,
     protocol: Protocol,
     *,
@@ -159,7 +210,7 @@ def evaluate(
     FileError
         If a file cannot be read.
     """
-    missing = [case.name for case in cases if case.kernel is None]
+    missing = [case.name for case in cases if not case.has_kernel]
     if known_kernel and method.needs_kernel and missing:
         raise InputError(
             f"The true kernel of {missing[0]} (and {len(missing) - 1} more) is not there; "
@@ -177,10 +228,10 @@ def _told(truth: NDArray[np.float32] | None, protocol: Protocol) -> int | None:
 
 
 def _evaluate_case(
-    case: Case, method: Method, protocol: Protocol, *, known_kernel: bool, error_ratio: bool
+    case: Source, method: Method, protocol: Protocol, *, known_kernel: bool, error_ratio: bool
 ) -> Row:
-    blurry, sharp = read_picture(case.blurry), read_picture(case.sharp)
-    truth = None if case.kernel is None else check_kernel(read_kernel(case.kernel))
+    sample = case.load()
+    blurry, sharp, truth = sample.blurry, sample.sharp, sample.kernel
     start = time.perf_counter()
     kernel = None
     if method.needs_kernel:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from napari_deblur.evaluation.benchmark import Case, Protocol
-from napari_deblur.evaluation.listing import blurry_files, find_image, partner
+from napari_deblur.evaluation.benchmark import Protocol
+from napari_deblur.evaluation.listing import cases_of_kernels
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from napari_deblur.evaluation.benchmark import Case
 
 __all__ = ["PROTOCOL", "find_cases"]
 
@@ -22,7 +24,7 @@ PROTOCOL = Protocol(crop=15, largest_shift=10, luma=True, tells_size=True)
 """As in Ren et al., "Neural blind deconvolution using deep priors", CVPR 2020; the kernel's size is
 told, as to all methods compared there."""
 
-_NAME = re.compile(r"(?P<category>[a-z]+)_(?P<number>\d+)_(?P<kernel>kernel\d+)_blurry")
+_NAME = re.compile(r"(?P<image>(?P<group>[a-z]+)_\d+)_(?P<kernel>kernel\d+)_blurry")
 
 
 def find_cases(folder: Path) -> list[Case]:
@@ -31,15 +33,6 @@ def find_cases(folder: Path) -> list[Case]:
     Raises
     ------
     FileError
-        If there is none, or the truth of one is missing.
+        See `cases_of_kernels`.
     """
-    return [
-        Case(
-            name=f"{match['category']}_{match['number']}_{match['kernel']}",
-            group=match["category"],
-            blurry=path,
-            sharp=partner(path, f"{match['category']}_{match['number']}_sharp"),
-            kernel=find_image(folder, match["kernel"]),
-        )
-        for path, match in blurry_files(folder, _NAME, "manmade_01_kernel1_blurry.png")
-    ]
+    return cases_of_kernels(folder, _NAME, "manmade_01_kernel1_blurry.png")

@@ -10,18 +10,20 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from napari_deblur.evaluation.benchmark import Case, Protocol
-from napari_deblur.evaluation.listing import blurry_files, find_image, partner
+from napari_deblur.evaluation.benchmark import Protocol
+from napari_deblur.evaluation.listing import cases_of_kernels
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from napari_deblur.evaluation.benchmark import Case
 
 __all__ = ["PROTOCOL", "find_cases"]
 
 PROTOCOL = Protocol(crop=15, largest_shift=5, luma=False)
 """As in Ren et al., "Neural blind deconvolution using deep priors", CVPR 2020."""
 
-_NAME = re.compile(r"(?P<image>im\d+)_(?P<kernel>kernel\d+)_blurry")
+_NAME = re.compile(r"(?P<image>(?P<group>im\d+))_(?P<kernel>kernel\d+)_blurry")
 
 
 def find_cases(folder: Path) -> list[Case]:
@@ -30,15 +32,6 @@ def find_cases(folder: Path) -> list[Case]:
     Raises
     ------
     FileError
-        If there is none, or the truth of one is missing.
+        See `cases_of_kernels`.
     """
-    return [
-        Case(
-            name=f"{match['image']}_{match['kernel']}",
-            group=match["image"],
-            blurry=path,
-            sharp=partner(path, f"{match['image']}_sharp"),
-            kernel=find_image(folder, match["kernel"]),
-        )
-        for path, match in blurry_files(folder, _NAME, "im1_kernel1_blurry.tif")
-    ]
+    return cases_of_kernels(folder, _NAME, "im1_kernel1_blurry.tif")

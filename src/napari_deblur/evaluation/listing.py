@@ -6,11 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 from napari_deblur.errors import FileError
+from napari_deblur.evaluation.benchmark import Case
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["blurry_files", "find_image", "partner"]
+__all__ = ["blurry_files", "cases_of_kernels", "find_image", "partner"]
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 
@@ -38,6 +39,35 @@ def blurry_files(
             "give the folder of the benchmark's images"
         )
     return sorted(found, key=lambda entry: _natural(entry[0].stem))
+
+
+def cases_of_kernels(folder: Path, name: re.Pattern[str], example: str) -> list[Case]:
+    """List the cases of a benchmark in which several images are blurred with the same kernels.
+
+    Parameters
+    ----------
+    folder
+        Holds ``{image}_{kernel}_blurry``, ``{image}_sharp`` and ``{kernel}``.
+    name
+        Matches the stem of a blurry image, with groups ``image``, ``kernel`` and ``group``.
+    example
+        A blurry image's name, for messages.
+
+    Raises
+    ------
+    FileError
+        If there is none, or the truth of one is missing.
+    """
+    return [
+        Case(
+            name=f"{match['image']}_{match['kernel']}",
+            group=match["group"],
+            blurry=path,
+            sharp=partner(path, f"{match['image']}_sharp"),
+            kernel=find_image(folder, match["kernel"]),
+        )
+        for path, match in blurry_files(folder, name, example)
+    ]
 
 
 def find_image(folder: Path, stem: str) -> Path | None:

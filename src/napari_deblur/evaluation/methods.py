@@ -7,7 +7,7 @@ network estimates, so that their figures differ only by the deconvolution.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from napari_deblur.errors import InputError
 from napari_deblur.evaluation.pictures import channels_first, channels_last
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "Method", "find_method"]
 
-METHODS = ("network", "hyper-laplacian", "wiener", "blurry")
+METHODS = ("network", "front-end", "hyper-laplacian", "wiener", "blurry")
 """Names that `find_method` knows."""
 
 # The quadratic prior wants a smaller weight than the sparse one; both suit noise of about 1 %.
@@ -63,13 +63,16 @@ def find_method(
     kernel_size: int | None = None,
     refine: int | None = None,
     weight: float | None = None,
+    noise: float | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Method:
     """Build a method by its name.
 
     Parameters
     ----------
     name
-        ``network``: the pair of networks.  ``hyper-laplacian``: half-quadratic splitting
+        ``network``: the pair of networks.  ``front-end``: the deconvolution that the pair's
+        synthesis network stands on, without it.  ``hyper-laplacian``: half-quadratic splitting
         (Krishnan and Fergus, NIPS 2009).  ``wiener``: one linear filter with a gradient
         prior.  ``blurry``: the input itself, what every method must beat.
     model, device, tile, kernel_size, refine
@@ -77,11 +80,16 @@ def find_method(
         also serves the classical methods.  A given `kernel_size` overrides what a benchmark tells.
     weight
         Weight of the data term of the classical methods; None takes their default.
+    noise
+        Standard deviation of the noise, told to ``network`` and ``front-end``; None has it
+        measured.
+    more
+        Further keywords of `napari_deblur.deblur` and `napari_deblur.estimate_kernel`.
 
     Raises
     ------
     InputError
-        If no method has this name or the weight is not positive.
+        If no method has this name, the weight is not positive, or the model has no front end.
     """
     if name not in METHODS:
         raise InputError(f"Unknown method {name!r}; choose one of {', '.join(METHODS)}")
@@ -90,16 +98,24 @@ def find_method(
             f"A weight of {weight:g} for method {name!r} is not possible; give a positive number "
             f"with one of {', '.join(_WEIGHTS)}"
         )
-    estimate = _estimator(model, device, tile, kernel_size, refine)
+    more = dict(more or {})
+    estimate = _estimator(model, device, tile, kernel_size, refine, more)
     if name == "blurry":
         return Method(name, estimate, lambda blurry, _: blurry, needs_kernel=False)
     if name == "network":
-        return Method(name, estimate, _network(model, device, tile))
+        return Method(name, estimate, _network(model, device, tile, {**more, "noise": noise}))
+    if name == "front-end":
+        return Method(name, estimate, _front_end(model, device, noise))
     return Method(name, estimate, _classical(name, weight or _WEIGHTS[name], device))
 
 
 def _estimator(
-    model: str, device: str, tile: int | None, kernel_size: int | None, refine: int | None
+    model: str,
+    device: str,
+    tile: int | None,
+    kernel_size: int | None,
+    refine: int | None,
+    more: Mapping[str, Any],
 ) -> Callable[[Image, int | None], Kernel]:
     def estimate(blurry: Image, told: int | None) -> Kernel:
         from napari_deblur.engine.api import estimate_kernel
@@ -112,19 +128,47 @@ def _estimator(
             tile=tile,
             kernel_size=kernel_size or told,
             refine=DEFAULT_ROUNDS if refine is None else refine,
+            **more,
         )
 
     return estimate
 
 
-def _network(model: str, device: str, tile: int | None) -> Callable[[Image, Kernel | None], Image]:
+def _network(
+    model: str, device: str, tile: int | None, more: Mapping[str, Any]
+) -> Callable[[Image, Kernel | None], Image]:
     def deconvolve(blurry: Image, kernel: Kernel | None) -> Image:
         import napari_deblur
 
         restored = napari_deblur.deblur(
-            channels_last(blurry), kernel, model=model, device=device, tile=tile
+            channels_last(blurry), kernel, model=model, device=device, tile=tile, **more
         )
         return channels_first(restored)
+
+    return deconvolve
+
+
+def _front_end(
+    model: str, device: str, noise: float | None
+) -> Callable[[Image, Kernel | None], Image]:
+    def deconvolve(blurry: Image, kernel: Kernel | None) -> Image:
+        import torch
+
+        from napari_deblur.blur.noise import estimate_noise
+        from napari_deblur.engine.devices import pick_device
+        from napari_deblur.engine.pair import load_pair
+        from napari_deblur.networks.frontend import candidates
+
+        pair = load_pair(model, pick_device(device))
+        kind = pair.synthesis.config.front_end
+        if kind == "none":
+            raise InputError(f"Model {model!r} has no front end; choose another method or model")
+        batch = torch.from_numpy(blurry)[None].to(pair.device)
+        kernels = torch.from_numpy(np.ascontiguousarray(kernel))[None].to(pair.device)
+        with torch.inference_mode():
+            sigma = estimate_noise(batch) if noise is None else batch.new_tensor([noise])
+            restored = candidates(kind, batch, kernels, sigma)[0]
+        return np.asarray(restored[0].cpu().numpy(), dtype=np.float32)
 
     return deconvolve
 
