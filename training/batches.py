@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from napari_deblur.training.exposure import draw_cameras, photograph
-from napari_deblur.training.figures import blurred_kernels
+from napari_deblur.training.figures import perturbed_kernels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,6 +92,7 @@ class BatchMaker:
     stream: str
     perturbed: float = 0.0
     perturbed_blur: float = 1.0
+    perturbed_noise: float = 0.0
 
     def make(self, index: int, rank: int = 0) -> Batch:
         """Make batch `index` of process `rank` on the device of the kernels."""
@@ -160,11 +161,12 @@ class BatchMaker:
         return torch.stack(windows).permute(0, 3, 1, 2).float() / 255
 
     def _given(self, kernel: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        """Spoil a share of the kernels as an estimate does: too smooth, and a little off centre."""
+        """Spoil a share of the kernels as an estimate does: too smooth, and uneven."""
         spoilt = rng.random(self.batch) < self.perturbed
-        widths = rng.uniform(0, self.perturbed_blur, self.batch)
-        shifts = rng.uniform(-0.5, 0.5, (self.batch, 2))
-        return blurred_kernels(kernel, np.where(spoilt, widths, 0), shifts * spoilt[:, None])
+        widths = np.where(spoilt, rng.uniform(0, self.perturbed_blur, self.batch), 0)
+        noise = np.where(spoilt, rng.uniform(0, self.perturbed_noise, self.batch), 0)
+        seed = int(rng.integers(2**63))
+        return perturbed_kernels(kernel, widths, noise, np.random.default_rng(seed))
 
     def _gammas(self, rng: np.random.Generator, device: torch.device) -> torch.Tensor:
         low, high = np.log(self.data.gamma)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_deblur.training.recipe import ImageLoss
 
 __all__ = [
-    "blurred_kernels",
     "flip_invariant_distance",
     "image_loss",
     "kernel_correlation",
     "kernel_distance",
+    "perturbed_kernels",
     "psnr",
 ]
 
@@ -50,27 +50,32 @@ def kernel_correlation(estimate: torch.Tensor, kernel: torch.Tensor) -> torch.Te
     return peak / (norms[0] * norms[1]).clamp(min=1e-12)
 
 
-def blurred_kernels(
-    kernel: torch.Tensor, sigma: NDArray[np.float64], shift: NDArray[np.float64]
+def perturbed_kernels(
+    kernel: torch.Tensor,
+    blur: NDArray[np.float64],
+    noise: NDArray[np.float64],
+    rng: np.random.Generator,
 ) -> torch.Tensor:
-    """Blur kernels (B, m, m) by Gaussians of `sigma` (B,) and shift them by `shift` (B, 2) pixels.
+    """Blur kernels (B, m, m) by Gaussians of standard deviation `blur` (B,) and change each value.
 
-    Where both are zero a kernel stays exactly as it is.
+    The change has a standard deviation of `noise` (B,) times the value, so that what is empty stays
+    so.  Where both are zero a kernel stays exactly as it is.
     """
-    side = kernel.shape[-1]
+    side, device = kernel.shape[-1], kernel.device
     grid = (2 * side, 2 * side)
-    device = kernel.device
-    width = torch.from_numpy(sigma).to(device, torch.float32).view(-1, 1, 1)
-    move = torch.from_numpy(shift).to(device, torch.float32)
+    width, spread = (
+        torch.from_numpy(np.asarray(each)).to(device, torch.float32).view(-1, 1, 1)
+        for each in (blur, noise)
+    )
     rows = torch.fft.fftfreq(grid[0], device=device).view(1, -1, 1)
     columns = torch.fft.rfftfreq(grid[1], device=device).view(1, 1, -1)
     decay = torch.exp(-2 * (math.pi * width) ** 2 * (rows**2 + columns**2))
-    phase = -2 * math.pi * (rows * move[:, 0].view(-1, 1, 1) + columns * move[:, 1].view(-1, 1, 1))
-    spectrum = torch.fft.rfft2(kernel, s=grid) * torch.polar(decay, phase)
+    spectrum = torch.fft.rfft2(kernel, s=grid) * decay
     spoilt = torch.fft.irfft2(spectrum, s=grid)[:, :side, :side].clamp(min=0)
+    chance = rng.standard_normal(tuple(kernel.shape), dtype=np.float32)
+    spoilt = spoilt * (1 + spread * torch.from_numpy(chance).to(device)).clamp(min=0)
     spoilt = spoilt / spoilt.sum(dim=(1, 2), keepdim=True)
-    untouched = (width.view(-1) == 0) & (move == 0).all(dim=1)
-    return torch.where(untouched.view(-1, 1, 1), kernel, spoilt)
+    return torch.where((width == 0) & (spread == 0), kernel, spoilt)
 
 
 def image_loss(kind: ImageLoss, estimate: torch.Tensor, sharp: torch.Tensor) -> torch.Tensor:

@@ -175,11 +175,19 @@ class AnalysisStage(StageRecipe):
 
 @dataclasses.dataclass(frozen=True)
 class SynthesisStage(StageRecipe):
-    """Image loss with true kernels, of which a share may be perturbed as estimates are."""
+    """Image loss with true kernels, of which a share may be perturbed as estimates are.
+
+    Perturbed kernels are blurred by Gaussians of up to `perturbed_blur` pixels, and each of their
+    values is changed by a standard deviation of up to `perturbed_noise` of itself.  `inner` is the
+    share of the loss that only sees what lies farther from the crop's border than half a kernel:
+    nearer, the scene that was blurred into the crop is unknown, which drowns all other errors.
+    """
 
     loss: ImageLoss = "l2"
+    inner: float = limited(0.0, low=0, high=1)
     perturbed: float = limited(0.0, low=0, high=1)
     perturbed_blur: float = limited(1.0, low=0, high=10)
+    perturbed_noise: float = limited(0.0, low=0, high=1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_deblur.errors import InputError, OutputError
+from napari_deblur.errors import InputError, OutputError, RecipeError
 from napari_deblur.training.batches import BatchMaker, KernelBank, PointMaker, View
 from napari_deblur.training.checkpoints import latest_checkpoint
 from napari_deblur.training.fit import Fit, Outcome, fit
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from napari_deblur.training.recipe import StageRecipe
+    from napari_deblur.training.recipe import StageRecipe, SynthesisStage
 
 __all__ = ["Scale", "StageOrder", "run_order", "train_analysis", "train_classifier"]
 
@@ -238,6 +238,7 @@ def train_synthesis(session: Session, scale: Scale, minutes: float | None) -> Ou
     config = network_configs(session.recipe.model, scale.kernel_size).synthesis
     network = build_network(config, session.recipe.seed + 1)
     start = _start(network, recipe.start, "synthesis")
+    _check_inside(recipe, config.kernel_size)
     banks = _banks(session, recipe, config.kernel_size, scale)
     makers = _makers(
         session,
@@ -247,12 +248,26 @@ def train_synthesis(session: Session, scale: Scale, minutes: float | None) -> Ou
         banks,
         perturbed=recipe.perturbed,
         perturbed_blur=recipe.perturbed_blur,
+        perturbed_noise=recipe.perturbed_noise,
     )
     folder = scale.stage_folder("synthesis")
     order = StageOrder(
-        "synthesis", SynthesisTask(network, recipe.loss), recipe, *makers, folder, start
+        "synthesis",
+        SynthesisTask(network, recipe.loss, recipe.inner),
+        recipe,
+        *makers,
+        folder,
+        start,
     )
     return run_order(session, order, minutes)
+
+
+def _check_inside(recipe: SynthesisStage, size: int) -> None:
+    if recipe.inner > 0 and recipe.crop < 2 * size:
+        raise RecipeError(
+            f"stage.synthesis.inner = {recipe.inner:g} is impossible with crops of {recipe.crop} "
+            f"pixels: kernels of {size} reach into all of them; set inner=0, or crop >= {2 * size}"
+        )
 
 
 def _view(channels: int) -> View:

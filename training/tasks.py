@@ -105,12 +105,18 @@ class AnalysisTask:
         return {"true": list(batch.kernel), "estimated": list(module(batch.blurry))}
 
 
+def _inside(image: torch.Tensor, margin: int) -> torch.Tensor:
+    """Cut `margin` pixels, at least 1, off every side of (B, C, H, W)."""
+    return image[..., margin:-margin, margin:-margin]
+
+
 @dataclass(frozen=True)
 class SynthesisTask:
-    """Image loss with true (or perturbed) kernels."""
+    """Image loss with true (or perturbed) kernels, a share `inner` of it without the borders."""
 
     module: nn.Module
     kind: ImageLoss
+    inner: float = 0.0
 
     def networks(self, module: nn.Module) -> Mapping[str, nn.Module]:
         """Return the synthesis network."""
@@ -118,7 +124,13 @@ class SynthesisTask:
 
     def loss(self, module: nn.Module, batch: Batch, progress: float) -> torch.Tensor:  # noqa: ARG002
         """Image loss."""
-        return image_loss(self.kind, module(batch.blurry, batch.given, batch.sigma), batch.sharp)
+        result = module(batch.blurry, batch.given, batch.sigma)
+        loss = image_loss(self.kind, result, batch.sharp)
+        if self.inner > 0:
+            margin = batch.kernel.shape[-1] // 2
+            parts = (_inside(image, margin) for image in (result, batch.sharp))
+            loss = torch.lerp(loss, image_loss(self.kind, *parts), self.inner)
+        return loss
 
     def measure(self, module: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
         """PSNR with the true kernel, beside the blurry image's."""

@@ -43,7 +43,7 @@ def _seeded() -> None:
     torch.manual_seed(5)
 
 
-@pytest.mark.parametrize("front_end", ["none", "wiener", "hyper-laplacian"])
+@pytest.mark.parametrize("front_end", ["none", "wiener", "hyper-laplacian", "hyper-laplacian-pair"])
 @pytest.mark.parametrize(("height", "width", "side"), [(16, 16, 15), (33, 47, 5), (20, 17, 1)])
 def test_any_size_comes_back_as_it_was(front_end: Any, height: int, width: int, side: int) -> None:
     network = SynthesisNetwork(replace(TINY, front_end=front_end))
@@ -62,7 +62,7 @@ def test_padding_does_not_shift_the_image() -> None:
     torch.testing.assert_close(network(image, kernel), whole[..., :41, :41])
 
 
-@pytest.mark.parametrize("front_end", ["wiener", "hyper-laplacian"])
+@pytest.mark.parametrize("front_end", ["wiener", "hyper-laplacian", "hyper-laplacian-pair"])
 def test_untrained_it_equals_the_best_deconvolution(front_end: Any) -> None:
     network = SynthesisNetwork(replace(TINY, front_end=front_end))
     blurry, kernel = torch.rand(2, 1, 40, 37), some_kernels(2, 7)

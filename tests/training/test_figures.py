@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from napari_deblur.training.figures import (
-    blurred_kernels,
     flip_invariant_distance,
     image_loss,
     kernel_correlation,
     kernel_distance,
+    perturbed_kernels,
     psnr,
 )
 from napari_deblur.training.recipe import load_recipe
@@ -39,12 +40,18 @@ def test_correlation_is_1_for_a_shifted_kernel_and_less_otherwise(kernels: torch
     assert (kernel_correlation(kernels.flip(1), kernels) < 0.99).all()
 
 
-def test_spoilt_kernels_keep_their_sum_and_move_as_asked(kernels: torch.Tensor) -> None:
-    sigma, shift = np.array([0.0, 0.7, 0.0]), np.array([[0.0, 0.0], [0.0, 0.0], [1.0, -2.0]])
-    result = blurred_kernels(kernels, sigma, shift)
+def test_perturbed_kernels_are_smoother_or_uneven_as_asked_and_still_kernels(
+    kernels: torch.Tensor,
+) -> None:
+    blur, noise = np.array([0.0, 0.7, 0.0]), np.array([0.0, 0.0, 0.3])
+    result = perturbed_kernels(kernels, blur, noise, np.random.default_rng(0))
     assert torch.equal(result[0], kernels[0])
-    assert result[1].max() < kernels[1].max()
-    torch.testing.assert_close(result[2], torch.roll(kernels[2], (1, -2), (0, 1)))
+    spectrum = ndimage.fourier_gaussian(np.fft.fft2(kernels[1], s=(27, 27)), 0.7)
+    expected = np.fft.ifft2(spectrum).real[:9, :9].clip(min=0)
+    np.testing.assert_allclose(result[1], expected / expected.sum(), atol=1e-4)
+    changed = (result[2] / kernels[2])[kernels[2] > 0]
+    assert 0.15 < changed.std() / changed.mean() < 0.4
+    assert (result[2][kernels[2] == 0] < 1e-6).all()
     torch.testing.assert_close(result.sum(dim=(1, 2)), torch.ones(3))
 
 

@@ -22,7 +22,7 @@ __all__ = [
 Decoder = Literal["paper", "residual"]
 Head = Literal["relu", "softplus", "softmax"]
 Guidance = Literal["none", "additive", "multiplicative", "both"]
-FrontEnd = Literal["none", "wiener", "hyper-laplacian"]
+FrontEnd = Literal["none", "wiener", "hyper-laplacian", "hyper-laplacian-pair"]
 
 _DERIVATIVES = (
     "horizontal",
