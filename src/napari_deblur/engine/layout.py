@@ -4,8 +4,8 @@ Conversion happens here and nowhere else, once on the way in and once on the way
 
 **What the values mean.**  Blur adds up light, so intensities are taken as they stand and are
 assumed linear in light, as a camera's raw values or a microscope's counts are.  A photograph that
-went through a gamma curve is *not* linearised; its blur is then only approximately a convolution,
-which is what the published benchmarks do as well.
+went through a gamma curve is linearised only if `gamma` says so; otherwise its blur is only
+approximately a convolution, which is what the published benchmarks take for granted as well.
 
 **Scale.**  The working range is the nominal one, `[0, dtype's maximum]` for unsigned integers and
 `[0, 1]` for floats that lie inside it, where the data fill at least a quarter of it.  Otherwise,
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
+from napari_deblur.blur.clipping import clipping_level
 from napari_deblur.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ __all__ = [
     "Picture",
     "Window",
     "extremes",
+    "layout_within",
     "open_picture",
     "shared_range",
     "working_range",
@@ -55,6 +57,7 @@ SMALLEST_SIDE = 16
 _FILLED = 0.25  # part of the nominal range that data must span to be kept in it
 _FARTHEST = 1e9  # ranges from black that a value may be away: its square is one of float32 yet
 _BAND = 1 << 24  # values looked at in one go when an array is surveyed
+_CLIPPING_BANDS = 4  # bands in which a plateau of clipped values is looked for
 
 Window = tuple[slice, slice]
 
@@ -93,6 +96,10 @@ class Layout:
         Values that become 0 and 1 in the working image.
     floor, ceiling : float
         Values that a restored image is clipped to.
+    gamma : float
+        Working values are those of the array, scaled, to this power.
+    saturation : float
+        Values of the array from here up are clipped; infinite if none is.
     """
 
     shape: tuple[int, ...]
@@ -103,6 +110,8 @@ class Layout:
     high: float
     floor: float
     ceiling: float
+    gamma: float = 1.0
+    saturation: float = math.inf
 
     @property
     def size(self) -> tuple[int, int]:
@@ -120,6 +129,14 @@ class Layout:
         """Units of the array that one unit of the working image stands for."""
         return self.high - self.low if self.high > self.low else 1.0
 
+    def clipped(self, working: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+        """Pixels of a working image, of its shape, that are clipped; None if none is."""
+        if not math.isfinite(self.saturation):
+            return None
+        level = _power(np.float64((self.saturation - self.low) / self.span), self.gamma)
+        found = working >= np.nextafter(np.float32(level), np.float32(-np.inf))
+        return found if found.any() else None
+
     def index(self, window: Window) -> tuple[slice, ...]:
         """Index into the array that picks a window (rows, columns) with all channels."""
         if self.channel_axis is None:
@@ -132,7 +149,7 @@ class Layout:
         """Working image (C, h, w) of a window of the array, without its alpha channel."""
         block = self._channels_first(np.asarray(array[self.index(window)]))
         scaled = (block[: self.channels].astype(np.float64) - self.low) / self.span
-        return np.asarray(scaled, np.float32, order="C")
+        return np.asarray(_power(scaled, self.gamma), np.float32, order="C")
 
     def write(
         self, out: Any, window: Window, working: NDArray[np.float32], source: ArraySource
@@ -146,7 +163,7 @@ class Layout:
 
     def restore(self, working: NDArray[np.float32]) -> NDArray[Any]:
         """Values (C, h, w) of the array's dtype and range for those of a working image."""
-        values = working.astype(np.float64) * self.span + self.low
+        values = _power(working.astype(np.float64), 1 / self.gamma) * self.span + self.low
         if self.dtype.kind in "ui":
             values = np.rint(values)
         restored: NDArray[Any] = np.clip(values, self.floor, self.ceiling).astype(self.dtype)
@@ -192,10 +209,19 @@ def open_picture(
     *,
     channel_axis: int | None = None,
     value_range: tuple[float, float] | None = None,
+    gamma: float = 1.0,
+    saturation: float | None = math.inf,
 ) -> Picture:
     """Take an array-like as an image; see `image_layout` for parameters and errors."""
     array = as_source(image)
-    return Picture(array, image_layout(array, channel_axis=channel_axis, value_range=value_range))
+    layout = image_layout(
+        array,
+        channel_axis=channel_axis,
+        value_range=value_range,
+        gamma=gamma,
+        saturation=saturation,
+    )
+    return Picture(array, layout)
 
 
 def as_source(image: ArraySource | ArrayLike) -> ArraySource:
@@ -243,6 +269,8 @@ def image_layout(
     *,
     channel_axis: int | None = None,
     value_range: tuple[float, float] | None = None,
+    gamma: float = 1.0,
+    saturation: float | None = math.inf,
 ) -> Layout:
     """Find out how an array holds an image, and check that it does.
 
@@ -257,17 +285,49 @@ def image_layout(
     value_range : tuple of float, optional
         Values that become 0 and 1 in the working image, for instance those of a whole stack for
         each of its slices.  By default the rule in this module's description.
+    gamma : float
+        Exponent, above 0, that makes scaled values proportional to light.  Other than 1, black is
+        0 by default for images without negative values.
+    saturation : float, optional
+        Value from which pixels count as clipped; infinite for none, None to find it.
 
     Raises
     ------
     InputError
         For anything else.
     """
+    bounds = extremes(array, channel_axis=channel_axis)
+    return layout_within(array, bounds, channel_axis=channel_axis, value_range=value_range)
+
+
+def layout_within(
+    array: ArraySource,
+    bounds: tuple[float, float],
+    *,
+    channel_axis: int | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> Layout:
+    """Find the layout of an array whose smallest and largest values are known; none is read.
+
+    Parameters
+    ----------
+    array, channel_axis, value_range
+        See `image_layout`.
+    bounds : tuple of float
+        What `extremes` found.
+
+    Raises
+    ------
+    InputError
+        See `image_layout`.
+    """
     dtype = _check_dtype(array)
     axis, alpha = _find_channels(tuple(array.shape), channel_axis)
-    least, most = _survey(array, axis, alpha=alpha)
+    least, most = bounds
     if value_range is None:
         low, high = working_range(dtype, least, most)
+        if gamma != 1 and least >= 0:  # a power has its zero where light has
+            low = 0.0
     else:
         low, high = _two_numbers(value_range)
     if not (math.isfinite(high - low) and low <= high):
@@ -283,6 +343,13 @@ def image_layout(
     if value_range is not None:  # what else belongs to this image may have any of these values
         least, most = min(least, low), max(most, high)
     floor, ceiling = _limits(dtype, least, most)
+    if saturation is None:
+        saturation = _find_saturation(array, axis, alpha=alpha)
+    elif saturation <= least:
+        raise InputError(
+            f"saturation {saturation:g} is not above the image's smallest value, {least:g}, so all "
+            "of it would be clipped: give the value at which the sensor saturates"
+        )
     return Layout(
         shape=tuple(int(side) for side in array.shape),
         dtype=dtype,
@@ -292,7 +359,22 @@ def image_layout(
         high=float(high),
         floor=floor,
         ceiling=ceiling,
+        gamma=float(gamma),
+        saturation=float(saturation),
     )
+
+
+def _power(values: Any, exponent: float) -> Any:
+    """Raise to a power, negative values as if they were positive ones turned down."""
+    return values if exponent == 1 else np.copysign(np.abs(values) ** exponent, values)
+
+
+def _find_saturation(array: ArraySource, axis: int | None, *, alpha: bool) -> float:
+    """Value from which an array is clipped, by the values of some bands that are spread over it."""
+    bands = _plan_bands(array, axis)
+    chosen = np.linspace(0, len(bands) - 1, min(len(bands), _CLIPPING_BANDS)).round().astype(int)
+    values = [_band(array, axis, bands[index], alpha=alpha).ravel() for index in chosen]
+    return clipping_level(np.concatenate(values))
 
 
 def shared_range(
@@ -324,8 +406,12 @@ def shared_range(
     return working_range(np.dtype(image.dtype), least, most)
 
 
-def extremes(image: ArraySource, *, channel_axis: int | None = None) -> tuple[float, float]:
+def extremes(
+    image: ArraySource, *, channel_axis: int | None = None, first_row: int = 0
+) -> tuple[float, float]:
     """Smallest and largest value of an image, alpha not counted; see `shared_range`.
+
+    Of a band of an image `first_row` says where it begins, for the message of the error.
 
     Raises
     ------
@@ -334,7 +420,7 @@ def extremes(image: ArraySource, *, channel_axis: int | None = None) -> tuple[fl
     """
     _check_dtype(image)
     axis, alpha = _find_channels(tuple(image.shape), channel_axis)
-    return _survey(image, axis, alpha=alpha)
+    return _survey(image, axis, first_row, alpha=alpha)
 
 
 def _two_numbers(value_range: tuple[float, float]) -> tuple[float, float]:
@@ -416,7 +502,9 @@ def _size(shape: tuple[int, ...], channel_axis: int | None) -> tuple[int, int]:
     return height, width
 
 
-def _survey(array: ArraySource, axis: int | None, *, alpha: bool) -> tuple[float, float]:
+def _survey(
+    array: ArraySource, axis: int | None, first_row: int, *, alpha: bool
+) -> tuple[float, float]:
     """Smallest and largest value, alpha not counted, read in bands of rows."""
     least, most = math.inf, -math.inf
     for start, band in _bands(array, axis, alpha=alpha):
@@ -426,7 +514,7 @@ def _survey(array: ArraySource, axis: int | None, *, alpha: bool) -> tuple[float
             _, row, column = bad[0]
             raise InputError(
                 f"the image of {height} x {width} pixels holds {band[tuple(bad[0])]} at row "
-                f"{row + start}, column {column}: every value must be finite; replace it, for "
+                f"{first_row + start + row}, column {column}: every value must be finite; replace it, for "
                 "instance with numpy.nan_to_num"
             )
         least, most = min(least, float(band.min())), max(most, float(band.max()))
@@ -437,17 +525,27 @@ def _bands(
     array: ArraySource, axis: int | None, *, alpha: bool
 ) -> Iterator[tuple[int, NDArray[Any]]]:
     """First row and channels-first values of one band of rows after the other."""
+    for rows in _plan_bands(array, axis):
+        yield rows.start, _band(array, axis, rows, alpha=alpha)
+
+
+def _plan_bands(array: ArraySource, axis: int | None) -> list[slice]:
+    """Rows of bands that cover an array."""
     height, width = _size(tuple(array.shape), axis)
     per_row = width * (1 if axis is None else array.shape[axis])
     step = max(SMALLEST_SIDE, _BAND // per_row)
-    for start in range(0, height, step):
-        index: list[slice] = [slice(start, min(start + step, height)), slice(0, width)]
-        if axis is None:
-            yield start, np.asarray(array[tuple(index)])[np.newaxis]
-            continue
-        index.insert(axis, slice(None))
-        band = np.moveaxis(np.asarray(array[tuple(index)]), axis, 0)
-        yield start, band[:-1] if alpha else band
+    return [slice(start, min(start + step, height)) for start in range(0, height, step)]
+
+
+def _band(array: ArraySource, axis: int | None, rows: slice, *, alpha: bool) -> NDArray[Any]:
+    """Channels-first values of a band of rows."""
+    index = [rows, slice(0, _size(tuple(array.shape), axis)[1])]
+    if axis is None:
+        return np.asarray(array[tuple(index)])[np.newaxis]
+    index.insert(axis, slice(None))
+    band = np.moveaxis(np.asarray(array[tuple(index)]), axis, 0)
+    return band[:-1] if alpha else band
+
 
 
 def working_range(dtype: np.dtype[Any], least: float, most: float) -> tuple[float, float]:

@@ -55,7 +55,11 @@ class Plane:
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Read a window; `key` is slices, one for each axis, or an ellipsis."""
-        return self._turn(np.asarray(self.array[self._whole(key)]))
+        return np.asarray(self.part(key))
+
+    def part(self, key: Any) -> Any:
+        """Return a window as the array gives it: of dask arrays it is not computed."""
+        return self._turn(self.array[self._whole(key)])
 
     def __setitem__(self, key: Any, values: Any) -> None:
         """Write a window."""
@@ -73,7 +77,7 @@ class Plane:
             items[first], items[second] = items[second], items[first]
         return items
 
-    def _turn(self, values: NDArray[Any]) -> NDArray[Any]:
+    def _turn(self, values: Any) -> Any:
         return values if self.turned is None else np.swapaxes(values, *self.turned)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from napari_deblur.blur import saturation
 from napari_deblur.blur.alternation import resize_kernel
 from napari_deblur.blur.kernel import kernel_support, resize_kernel_support
 from napari_deblur.blur.noise import estimate_noise
@@ -29,16 +30,18 @@ from napari_deblur.networks.frontend import candidates, pull_to_data
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_deblur.engine.layout import Picture
+    from napari_deblur.engine.layout import Picture, Window
     from napari_deblur.engine.pair import Pair
     from napari_deblur.networks.config import SynthesisConfig
     from napari_deblur.networks.fold import FoldedUNet
 
 __all__ = [
     "Plan",
+    "block_halo",
     "choose_tile",
     "deblur_block",
     "measure_noise",
+    "noise_windows",
     "plan_blocks",
     "receptive_radius",
 ]
@@ -52,6 +55,8 @@ _LIVE_MAPS = 8  # maps of the finest level that exist at once in the U-Net
 _LIVE_IMAGES = 32  # float32 images of the padded size that exist at once in a deconvolution
 _NOISE_WINDOW = 512
 _NOISE_WINDOWS = 16
+_CLIPPING_WINDOW = 1024
+_CLIPPING_WINDOWS = 4
 
 
 @dataclass(frozen=True)
@@ -117,15 +122,21 @@ def _fitting(pair: Pair, largest: int, halo: int, per_pixel: int) -> int:
     return side
 
 
+def block_halo(pair: Pair, kernel: NDArray[np.float32]) -> int:
+    """Pixels beyond a block that its result depends on, with this kernel."""
+    config = pair.synthesis.config
+    halo = receptive_radius(config)
+    if config.front_end == "none":
+        return halo
+    return max(halo, min(_KERNELS_REACHED * kernel_support(kernel), _LARGEST_HALO))
+
+
 def plan_blocks(
     pair: Pair, size: tuple[int, int], channels: int, kernel: NDArray[np.float32], tile: int
 ) -> Plan:
     """Cut an image of `size` (height, width) into blocks, and count the steps of its deblurring."""
     config = pair.synthesis.config
-    halo = receptive_radius(config)
-    if config.front_end != "none":
-        support = kernel_support(kernel)
-        halo = max(halo, min(_KERNELS_REACHED * support, _LARGEST_HALO))
+    halo = block_halo(pair, kernel)
     blocks = plan_tiles(size, _choose_block(pair, halo), halo, align=pair.synthesis.unet.stride)
     passes = len(list(_batch_channels(pair, channels)))
     per_block = (len(_plan_unet(pair, _shape(part), tile)) for part in blocks)
@@ -134,22 +145,31 @@ def plan_blocks(
     return Plan(blocks, tile, kernel, steps)
 
 
+def noise_windows(size: tuple[int, int]) -> list[Window]:
+    """Windows of an image of `size` (height, width) that its noise is measured in."""
+    windows = [part.owned for part in plan_tiles(size, _NOISE_WINDOW, 0)]
+    chosen = np.linspace(0, len(windows) - 1, min(len(windows), _NOISE_WINDOWS)).round()
+    return [windows[index] for index in chosen.astype(int)]
+
+
 def measure_noise(pair: Pair, picture: Picture) -> NDArray[np.float32]:
     """Standard deviation of the noise of each channel (C,), in the working range.
 
     The median over windows that are spread over the image.
     """
-    windows = [part.owned for part in plan_tiles(picture.layout.size, _NOISE_WINDOW, 0)]
-    chosen = np.linspace(0, len(windows) - 1, min(len(windows), _NOISE_WINDOWS)).round()
     levels = []
-    for index in chosen.astype(int):
-        window = torch.from_numpy(picture.read(windows[index])).to(pair.device)
+    for part in noise_windows(picture.layout.size):
+        window = torch.from_numpy(picture.read(part)).to(pair.device)
         levels.append(estimate_noise(window[:, None]).cpu().numpy())
     return np.asarray(np.median(levels, axis=0), np.float32)
 
 
 def deblur_block(
-    pair: Pair, image: NDArray[np.float32], plan: Plan, noise: NDArray[np.float32]
+    pair: Pair,
+    image: NDArray[np.float32],
+    plan: Plan,
+    noise: NDArray[np.float32],
+    clipped: NDArray[np.bool_] | None = None,
 ) -> Generator[None, None, NDArray[np.float32]]:
     """Deblur one block; yields after each step.
 
@@ -163,6 +183,8 @@ def deblur_block(
         The kernel and the size of the tiles.
     noise : ndarray of shape (C,), float32
         Standard deviation of each channel's noise, in the working range.
+    clipped : ndarray of shape (C, h, w), bool, optional
+        Saturated pixels, whose values are predicted from all others.
 
     Returns
     -------
@@ -178,6 +200,8 @@ def deblur_block(
     result = np.empty_like(image)
     kernel = resize_kernel_support(plan.kernel, kernel_support(plan.kernel, fraction=0))
     unet = _fold(pair, kernel)
+    if clipped is not None:
+        image = _unclipped(pair, image, kernel, clipped)
     for part in _batch_channels(pair, len(image)):
         batch = _make_batch(pair, image[part], kernel, noise[part])
         sharp = yield from _deblur_batch(pair, unet, batch, plan.tile)
@@ -188,6 +212,39 @@ def deblur_block(
             "untrained; choose another model"
         )
     return result
+
+
+@torch.inference_mode()
+def is_cut_off(pair: Pair, picture: Picture, kernel: NDArray[np.float32]) -> bool:
+    """Whether clipped pixels miss light, as lamps do and a white page does not.
+
+    Judged on some windows that are spread over the image.
+    """
+    windows = [part.owned for part in plan_tiles(picture.layout.size, _CLIPPING_WINDOW, 0)]
+    chosen = np.linspace(0, len(windows) - 1, min(len(windows), _CLIPPING_WINDOWS)).round()
+    batch = torch.from_numpy(kernel)[None].to(pair.device)
+    for index in chosen.astype(int):
+        image = picture.read(windows[index])
+        clipped = picture.layout.clipped(image)
+        if clipped is not None:
+            blurry, mask = (torch.from_numpy(each)[None].to(pair.device) for each in (image, clipped))
+            if saturation.is_cut_off(blurry, batch, mask):
+                return True
+    return False
+
+
+@torch.inference_mode()
+def _unclipped(
+    pair: Pair,
+    image: NDArray[np.float32],
+    kernel: NDArray[np.float32],
+    clipped: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    """The image with predictions at clipped pixels."""
+    batch = torch.from_numpy(kernel)[None].to(pair.device)
+    blurry, mask = (torch.from_numpy(each)[None].to(pair.device) for each in (image, clipped))
+    filled: NDArray[np.float32] = saturation.fill_clipped(blurry, batch, mask)[0].cpu().numpy()
+    return filled
 
 
 def _make_batch(
