@@ -110,7 +110,7 @@ def any_layer(request: pytest.FixtureRequest) -> Image:
     return layer
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_layer() -> Callable[[str], Image]:
     """Return a function that makes a layer of a kind, named after it."""
 

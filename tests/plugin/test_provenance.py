@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from napari.layers import Image, Layer
 
+from napari_deblur.plugin.commands import python_code
 from napari_deblur.plugin.deblur_task import deblur_layer
 from napari_deblur.plugin.estimate_task import estimate_kernel_of_layer
 from napari_deblur.plugin.metadata import KEY
-from napari_deblur.plugin.commands import python_code
 from napari_deblur.plugin.provenance import record_of
 from napari_deblur.plugin.shake_task import shake_layer
 
