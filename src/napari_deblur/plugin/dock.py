@@ -17,7 +17,7 @@ from napari_deblur.plugin.fields import mark
 from napari_deblur.plugin.image_fields import ImageFields
 from napari_deblur.plugin.preferences import apply_environment, read_preferences
 from napari_deblur.plugin.results import Results
-from napari_deblur.plugin.rows import Disclosure, row
+from napari_deblur.plugin.rows import LABEL_ROOM, Disclosure, row
 from napari_deblur.plugin.run import Listener, Runner, State, activity, stay_while, time_left
 from napari_deblur.plugin.slices import LayerView
 from napari_deblur.plugin.tasks import Event, Opened, Step, Task
@@ -51,7 +51,7 @@ class TaskWidget(Container[Widget]):
         self._run = PushButton(text=self.run_text, name="run")
         self._cancel = PushButton(text="Cancel", name="cancel", enabled=False)
         self._bar = ProgressBar(value=0, min=0, max=1000, visible=False, label="")
-        self._status = Label(value="", label="")
+        self._status = Label(value="", label=LABEL_ROOM)
         self._results = Results(self._viewer, self.source, self.updated_in_place)
         self._copying = CopyButtons(self.source.layers, self._say)
         self._has_said = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import numpy as np
 from magicgui.widgets import SpinBox, Widget
 from napari.layers import Layer
 
@@ -12,6 +13,7 @@ from napari_deblur.errors import InputError
 from napari_deblur.plugin.dock import TaskWidget
 from napari_deblur.plugin.engine_fields import EngineFields
 from napari_deblur.plugin.map_task import MapRequest, check_grid, map_kernels_of_layer, map_task
+from napari_deblur.plugin.provenance import record_of
 from napari_deblur.plugin.rows import row
 from napari_deblur.plugin.slices import LayerView
 from napari_deblur.plugin.tasks import Task
@@ -62,9 +64,14 @@ class MapWidget(TaskWidget):
             yield self._grid_row, str(error)
 
     def _summary(self, layers: list[Layer]) -> str:
-        del layers
-        rows, columns = self._grid
-        return f"{rows * columns} kernels, each scaled to the same peak."
+        found = (record_of(layers[0]) or {}).get("found", {})
+        if not found.get("varies", True):
+            return "The blur is the same all over, as far as the image tells."
+        trusted = np.asarray(found.get("trusted", [True]))
+        text = f"{trusted.size} kernels, each scaled to the same peak."
+        if not trusted.all():
+            text += f" {int((~trusted).sum())} of them are those of their neighbours."
+        return text
 
 
 def map_widget(viewer: Any = None) -> MapWidget:

@@ -14,7 +14,7 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_deblur.blur.field import FieldGrid
-from napari_deblur.plugin.metadata import KEY, mosaic_attributes, spread
+from napari_deblur.plugin.metadata import KEY, MAP_FLOOR, mosaic_attributes, spread
 from napari_deblur.plugin.provenance import Record, describe
 from napari_deblur.plugin.requests import EngineRequest, layer_function
 from napari_deblur.plugin.slices import LayerView
@@ -96,7 +96,7 @@ def mosaic(
     Returns
     -------
     mosaic : ndarray, float32, 0 to 1
-        Each kernel scaled to a peak of 1.
+        Each kernel in a square of its own, from `MAP_FLOOR` to a peak of 1; 0 around them.
     pixel : float
         Side of one of its pixels in pixels of the image, such that a kernel fills its cell.
     """
@@ -109,7 +109,8 @@ def mosaic(
         top = round((row + 0.5) * shape[0] / rows - side / 2)
         left = round((column + 0.5) * shape[1] / columns - side / 2)
         top, left = max(0, min(top, shape[0] - side)), max(0, min(left, shape[1] - side))
-        drawn[top : top + side, left : left + side] = kernel / kernel.max()
+        square = MAP_FLOOR + (1 - MAP_FLOOR) * kernel / kernel.max()
+        drawn[top : top + side, left : left + side] = square
     return drawn, pixel
 
 

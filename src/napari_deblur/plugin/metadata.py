@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image
+from napari.utils import Colormap
 from napari.utils.transforms import CompositeAffine
 from numpy.typing import NDArray
 
@@ -21,6 +22,7 @@ from napari_deblur.plugin.slices import LayerView
 __all__ = [
     "KERNEL_COLORMAP",
     "KEY",
+    "MAP_FLOOR",
     "derived_attributes",
     "kernel_attributes",
     "mosaic_attributes",
@@ -30,8 +32,23 @@ __all__ = [
 KEY = "napari-deblur"
 """Key in a layer's metadata under which this plugin keeps what it knows."""
 
-MAP_COLORMAP = "inferno"
-"""Its lowest value is black, which adds nothing to the image below."""
+MAP_COLORMAP = Colormap(
+    colors=[
+        (0.0, 0.0, 0.0, 0.0),
+        (0.0, 0.0, 0.02, 0.6),
+        (0.34, 0.06, 0.43, 0.85),
+        (0.74, 0.21, 0.33, 1.0),
+        (0.98, 0.55, 0.04, 1.0),
+        (0.99, 1.0, 0.64, 1.0),
+    ],
+    controls=[0.0, 0.02, 0.2, 0.45, 0.75, 1.0],
+    name="kernel map",
+    display_name="kernel map",
+)
+"""Nothing where no kernel is, and a veil behind each kernel: it can be read on any image."""
+
+MAP_FLOOR = 0.02
+"""Lowest value of a mosaic within a kernel's square; 0 is outside of all of them."""
 
 KERNEL_COLORMAP = "viridis"
 """Its lowest value is no black, so that a kernel's outline can be seen."""
@@ -155,7 +172,7 @@ def mosaic_attributes(layer: Image, view: LayerView, *, name: str, pixel: float)
         "multiscale": False,
         "colormap": MAP_COLORMAP,
         "contrast_limits": [0.0, 1.0],
-        "blending": "additive",
+        "blending": "translucent",
         "interpolation2d": "nearest",
         "metadata": {},
     }

@@ -24,7 +24,7 @@ from napari.types import LayerDataTuple
 from napari_deblur.errors import DeblurError
 from napari_deblur.plugin.fields import FOLDER, image_choices, mark, model_choices
 from napari_deblur.plugin.loss_plot import LossPlot
-from napari_deblur.plugin.rows import row
+from napari_deblur.plugin.rows import LABEL_ROOM, row
 from napari_deblur.plugin.run import Listener, Runner, State, activity, stay_while, time_left
 from napari_deblur.plugin.tasks import Event, Step
 from napari_deblur.plugin.train_task import TrainRequest, losses, model_folder, train_task
@@ -82,7 +82,7 @@ class TrainWidget(Container[Widget]):
         self._run = PushButton(text="Train", name="run")
         self._stop = PushButton(text="Stop", name="stop", enabled=False)
         self._bar = ProgressBar(value=0, min=0, max=1000, visible=False, label="")
-        self._status = Label(value="", label="")
+        self._status = Label(value="", label=LABEL_ROOM)
         self._plot = LossPlot()
         self._fields = (
             self._images,
