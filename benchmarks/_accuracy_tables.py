@@ -1,0 +1,137 @@
+"""Tables of the accuracy report as Markdown, written between markers of a page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from _accuracy_rows import KODAK, LAI, LEVIN, NOISES, Row, noise_rows
+
+from napari_deblur.evaluation.report import references
+from napari_deblur.files.atomic import atomic_path
+
+_MEASURES = {
+    "psnr": ("PSNR (dB)", 2),
+    "ssim": ("SSIM", 3),
+    "kernel_similarity": ("kernel correlation", 3),
+    "seconds": ("s / image", 1),
+}
+
+
+def write_tables(page: Path, results: dict[str, Any]) -> None:
+    """Replace what stands between the markers of every section that has results.
+
+    Markers are ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``.
+    """
+    text = page.read_text(encoding="utf-8")
+    for name, make in TABLES.items():
+        if name not in results:
+            continue
+        start, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        if start not in text or end not in text:
+            raise SystemExit(f"{page} has no markers {start} and {end}; put them back")
+        table = make(results[name])
+        inside = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
+        text = inside.sub(lambda _, t=f"{start}\n{table}\n{end}": t, text)
+    with atomic_path(page) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def levin(results: dict[str, Any]) -> str:
+    lines = [_line(results[row.key], []) for row in LEVIN if row.key in results]
+    return _table(["", *_titles()], [*lines, *_published("levin", [])], _note(results, LEVIN))
+
+
+def lai(results: dict[str, Any]) -> str:
+    groups = sorted({group for row in results.values() for group in row["groups"]})
+    lines = [_line(results[row.key], groups) for row in LAI if row.key in results]
+    head = ["", *_titles(), *(f"{group} (dB)" for group in groups)]
+    return _table(head, [*lines, *_published("lai", groups)], _note(results, LAI))
+
+
+def kodak(results: dict[str, Any]) -> str:
+    lines = [_line(results[row.key], []) for row in KODAK if row.key in results]
+    return _table(["", *_titles()], lines, _note(results, KODAK))
+
+
+def noise(results: dict[str, Any]) -> str:
+    """One line for each noise level, PSNR of each method."""
+    lines = []
+    for level in NOISES:
+        rows = noise_rows(level)
+        if all(row.key in results for row in rows):
+            lines.append([f"{level:g}", *(_cell(results[row.key]["mean"], "psnr") for row in rows)])
+    head = ["noise", *(row.label for row in noise_rows(0.0))]
+    rows = [row for level in NOISES for row in noise_rows(level)]
+    return _table(head, lines, _note(results, rows))
+
+
+def classifier(results: dict[str, Any]) -> str:
+    """One line for each true class, how often each class was told."""
+    values = next(iter(results.values()))
+    names = [f"{low} to {high} px" for low, high in values["classes"]]
+    lines = [
+        [name, *map(str, counts)] for name, counts in zip(names, values["counts"], strict=True)
+    ]
+    note = f"Right: {values['right']:.0%} of {values['images']}. Weights `{values['weights']}`."
+    return _table(["true class", *(f"told {name}" for name in names)], lines, note)
+
+
+def pictures(results: dict[str, Any]) -> str:
+    """Show the pictures that there are."""
+    lines = [f"{text}\n\n![{text}](images/{name})\n" for name, text in results.items()]
+    return "\n".join(["", *lines])
+
+
+TABLES = {
+    "levin": levin,
+    "lai": lai,
+    "kodak": kodak,
+    "noise": noise,
+    "classifier": classifier,
+    "pictures": pictures,
+}
+
+
+def _titles() -> list[str]:
+    return [title for title, _ in _MEASURES.values()]
+
+
+def _line(row: dict[str, Any], groups: Sequence[str]) -> list[str]:
+    cells = [_cell(row["mean"], name) for name in _MEASURES]
+    return [
+        row["label"],
+        *cells,
+        *(_cell(row["groups"].get(group, {}), "psnr") for group in groups),
+    ]
+
+
+def _published(benchmark: str, groups: Sequence[str]) -> list[list[str]]:
+    rows = sorted(references(benchmark)["rows"], key=lambda row: -row["psnr"])
+    lines = []
+    for row in rows:
+        cells = [_cell(row, name) for name in _MEASURES]
+        source = row["source"].split(",")[0] + " " + row["source"].rsplit(",", 1)[-1].strip()
+        lines.append([f"*{row['method']}* ({source})", *cells, *("" for _ in groups)])
+    return lines
+
+
+def _cell(values: dict[str, Any], name: str) -> str:
+    return format(values[name], f".{_MEASURES[name][1]}f") if name in values else ""
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]], note: str) -> str:
+    rows = [f"| {' | '.join(line)} |" for line in lines]
+    rule = "|" + " --- |" * len(head)
+    return "\n".join(["", f"| {' | '.join(head)} |", rule, *rows, "", note, ""])
+
+
+def _note(results: dict[str, Any], rows: Sequence[Row]) -> str:
+    """Say how many images the rows are means of, and whose weights they were made with."""
+    made = [results[row.key] for row in rows if row.key in results]
+    images = sorted({each["images"] for each in made})
+    weights = sorted({each["weights"] for each in made})
+    counts = " or ".join(map(str, images))
+    return f"Means over {counts} images; weights `{'`, `'.join(weights)}`."
