@@ -12,11 +12,14 @@ OMP_NUM_THREADS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 export OMP_NUM_THREADS
 export PYTHON
 
+# Where levin, lai and real lie; Kodak's images are in ../data beside them.
+BENCH ?= ../shared/bench
+
 # On Linux windows open on a virtual screen and OpenGL runs in software, on every machine alike.
 ON_SCREEN = $(if $(shell command -v xvfb-run 2>/dev/null),\
 	env LIBGL_ALWAYS_SOFTWARE=1 QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1920x1080x24 +extension GLX")
 
-.PHONY: help demo test lint format types layers unit manifest wheel docs bench screenshots soak \
+.PHONY: help demo test lint format types layers unit manifest wheel docs bench accuracy screenshots soak \
 	constraints venv clean distclean
 
 help: ## Say what there is to make
@@ -56,7 +59,10 @@ docs: $(VENV)/.dev ## Build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/.dev ## Measure speed and memory
-	for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out benchmarks/_% benchmarks/accuracy.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+accuracy: $(VENV)/.dev ## Measure accuracy for the documentation (BENCH=folder of the benchmarks)
+	$(BIN)/python benchmarks/accuracy.py --bench $(BENCH) $(ARGS)
 
 screenshots: $(VENV)/.dev $(VENV)/.screen ## Make the pictures of the documentation anew
 	$(ON_SCREEN) $(BIN)/python docs/screenshots.py
