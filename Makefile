@@ -20,7 +20,7 @@ ON_SCREEN = $(if $(shell command -v xvfb-run 2>/dev/null),\
 	env LIBGL_ALWAYS_SOFTWARE=1 QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1920x1080x24 +extension GLX")
 
 .PHONY: help demo test lint format types layers unit manifest wheel docs bench accuracy screenshots soak \
-	constraints venv clean distclean
+	lowest snapshots constraints venv clean distclean
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -67,8 +67,15 @@ accuracy: $(VENV)/.dev ## Measure accuracy for the documentation (BENCH=folder o
 screenshots: $(VENV)/.dev $(VENV)/.screen ## Make the pictures of the documentation anew
 	$(ON_SCREEN) $(BIN)/python docs/screenshots.py
 
-soak: $(VENV)/.dev $(VENV)/.screen ## Run the tests that take minutes to hours
-	NAPARI_STRICT_QT=1 $(ON_SCREEN) $(BIN)/python -m pytest -m soak --timeout=0
+soak: $(VENV)/.dev $(VENV)/.screen ## Run the tests that take minutes to hours; keep their figures
+	NAPARI_STRICT_QT=1 $(ON_SCREEN) $(BIN)/python .ci/soak.py $(TESTS)
+
+lowest: $(VENV)/.dev ## Run tests with the lowest versions that pyproject.toml allows
+	$(BIN)/python .ci/check_lowest.py $(TESTS)
+
+snapshots: $(VENV)/.dev ## Write down the public interface and the licences of what is installed
+	$(BIN)/python .ci/public_api.py
+	$(BIN)/python docs/licences.py
 
 constraints: $(VENV)/.dev ## Write down the versions that are installed in .venv
 	$(PIP) freeze --exclude-editable | sed 's/+cpu$$//' > $(CONSTRAINTS).new

@@ -25,6 +25,16 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 @pytest.fixture(scope="session")
+def soak_share() -> float:
+    """Return how much of its full length a test marked `soak` takes; less than 1 is a rehearsal.
+
+    What such a test measures it hands to pytest's `record_property(name, figure)`: `make soak`
+    prints it and keeps it in docs/reliability.md.
+    """
+    return float(os.environ.get("NAPARI_DEBLUR_SOAK_SHARE", "1"))
+
+
+@pytest.fixture(scope="session")
 def root() -> Path:
     """Return the checkout's top folder."""
     return ROOT

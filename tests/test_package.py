@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import difflib
+import importlib.util
 import os
 import re
 import subprocess
 import sys
 import tomllib
+import types
+import warnings
 from importlib import metadata
 from pathlib import Path
 
@@ -230,3 +234,85 @@ def test_classifiers_claim_no_python_that_the_project_excludes(project: dict) ->
     ]
     assert claimed
     assert lowest in claimed
+
+
+# ---------------------------------------------------------------------------- habits
+
+
+def load_script(path: Path) -> types.ModuleType:
+    """Import a script that lies in no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_public_interface_is_the_one_written_down(root: Path) -> None:
+    """A change that others would notice is made on purpose and named in the changelog."""
+    now = list(load_script(root / ".ci" / "public_api.py").lines())
+    written = (root / "tests" / "public_api.txt").read_text("utf-8").splitlines()
+    difference = list(difflib.unified_diff(written, now, lineterm="", n=0))
+    assert not difference, "if it is meant: make snapshots, and a line in CHANGELOG.md"
+
+
+def test_page_of_licences_names_every_direct_dependency(root: Path, project: dict) -> None:
+    listed = {
+        name.lower().replace("_", "-")
+        for name in re.findall(r"^\| \[([^\]]+)\]", licences(root), re.MULTILINE)
+    }
+    wanted = set(project["project"]["dependencies"])
+    for extra in ("dask", "napari", "training", "zarr"):
+        wanted |= set(project["project"]["optional-dependencies"][extra])
+    names = {re.match(r"[\w.-]+", line)[0].lower().replace("_", "-") for line in wanted}
+    assert names <= listed, "make snapshots writes the page anew"
+
+
+def test_nothing_that_is_installed_along_is_copyleft(root: Path) -> None:
+    rows = re.findall(r"^\| \[([^\]]+)\].*\| ([^|]*) \|$", licences(root), re.MULTILINE)
+    assert len(rows) > 50
+    for name, licence in rows:
+        assert not re.search(r"\b(A|L)?GPL|General Public", licence), f"{name}: {licence}"
+        assert licence != "not declared", f"look up the licence of {name}"
+
+
+def licences(root: Path) -> str:
+    return (root / "docs" / "licences.md").read_text("utf-8")
+
+
+def test_claimed_pythons_are_those_that_ci_runs(root: Path, project: dict) -> None:
+    lines = (root / ".ci" / "pythons").read_text("utf-8").splitlines()
+    tested = {line for line in lines if not line.startswith("#")}
+    pattern = re.compile(r"Programming Language :: Python :: (3\.\d+)")
+    claimed = {
+        match[1] for line in project["project"]["classifiers"] if (match := pattern.fullmatch(line))
+    }
+    assert claimed == tested
+    assert ".ci/pythons" in (root / ".ci" / "run").read_text("utf-8")
+
+
+def test_every_dependency_has_one_lower_bound(root: Path) -> None:
+    """`make lowest` installs exactly these."""
+    pins = load_script(root / ".ci" / "check_lowest.py").lowest()
+    assert any(pin.startswith("numpy==") for pin in pins)
+
+
+def test_a_commit_waits_for_what_ci_checks_and_can_be_quick(root: Path) -> None:
+    """Each program of the quick targets of `make test` is a hook of pre-commit."""
+    makefile = (root / "Makefile").read_text("utf-8")
+    hooks = (root / ".pre-commit-config.yaml").read_text("utf-8")
+    for target in ("lint", "types", "layers", "manifest"):
+        recipe = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)[1]
+        commands = re.findall(r"\$\(BIN\)/(\S+(?: (?:check|format|validate))?)", recipe)
+        assert commands
+        for command in commands:
+            assert f"entry: .venv/bin/{command}" in hooks, f"{target}: {command}"
+    assert "entry: make test" in hooks
+
+
+def test_warnings_are_errors_in_tests(project: dict) -> None:
+    filters = project["tool"]["pytest"]["ini_options"]["filterwarnings"]
+    assert filters[0] == "error"
+    for line in filters[1:]:
+        assert re.fullmatch(r"ignore:[^:]*:\w[\w.]+", line), f"{line} forgives too much"
+    with pytest.raises(UserWarning, match="now"):
+        warnings.warn("now", UserWarning, stacklevel=1)
