@@ -21,12 +21,15 @@ from torch.nn import functional
 from napari_deblur.blur.edges import differences, sparse_edges, strongest_gradients
 from napari_deblur.blur.forward import convolve
 from napari_deblur.blur.kernel_step import clean_kernel, normal_equations, solve_kernel
+from napari_deblur.blur.saturation import fill_clipped
 
 __all__ = ["Schedule", "alternate", "energy", "resize_kernel", "straight_start"]
 
 # What an edge costs when explanations are compared, and the squared gradient that makes one.
 _SPARSITY = 3e-4
 _LEAST_EDGE = 1e-6
+# Clipped pixels are predicted anew in every round, so that each may be rough.
+_FILLING = 10
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,12 @@ class Schedule:
 
 
 def alternate(
-    images: Sequence[Tensor], kernel: NDArray[np.float32], scale: int, schedule: Schedule
+    images: Sequence[Tensor],
+    kernel: NDArray[np.float32],
+    scale: int,
+    schedule: Schedule,
+    *,
+    clipped: Sequence[Tensor] | None = None,
 ) -> NDArray[np.float32]:
     """Improve a kernel on one scale.
 
@@ -83,6 +91,9 @@ def alternate(
         Number of the scale, 0 for the coarsest.
     schedule : Schedule
         How often, and how strictly.
+    clipped : sequence of Tensor of bool, each of shape (1, 1, H, W), optional
+        Saturated pixels of each image.  They count as what the kernel at hand predicts there from
+        the others (see `napari_deblur.blur.saturation.fill_clipped`).
 
     Returns
     -------
@@ -90,23 +101,40 @@ def alternate(
         Non-negative, sum 1, its centroid in the middle pixel.
     """
     size = kernel.shape[-1]
-    targets = [differences(image) for image in images]
     for turn in range(schedule.rounds):
         batch = torch.from_numpy(kernel)[None].to(images[0])
         sparsity, share = schedule.sparsity_at(scale, turn), schedule.share_at(turn)
         equations = [
             normal_equations(
-                strongest_gradients(sparse_edges(image, batch, sparsity), share), target, size
+                strongest_gradients(sparse_edges(image, batch, sparsity), share),
+                differences(image),
+                size,
             )
-            for image, target in zip(images, targets, strict=True)
+            for image in _unclipped(images, batch, clipped)
         ]
         solved = solve_kernel(functools.reduce(operator.add, equations), schedule.ridge)
         kernel = clean_kernel(solved[0].cpu().numpy())
     return kernel
 
 
+def _unclipped(
+    images: Sequence[Tensor], kernel: Tensor, clipped: Sequence[Tensor] | None
+) -> list[Tensor]:
+    if clipped is None:
+        return list(images)
+    return [
+        fill_clipped(image, kernel, mask, rounds=_FILLING)
+        for image, mask in zip(images, clipped, strict=True)
+    ]
+
+
 @torch.no_grad()
-def energy(images: Sequence[Tensor], kernel: NDArray[np.float32]) -> float:
+def energy(
+    images: Sequence[Tensor],
+    kernel: NDArray[np.float32],
+    *,
+    clipped: Sequence[Tensor] | None = None,
+) -> float:
     """Cost of explaining blurry images by few edges and a kernel: the lower, the likelier.
 
     The mean over pixels of ``|k * x - b|^2 + sparsity |grad x|_0``, with x from `sparse_edges`,
@@ -121,10 +149,12 @@ def energy(images: Sequence[Tensor], kernel: NDArray[np.float32]) -> float:
         Blurry luma in [0, 1]; all blurred with the same kernel.
     kernel : ndarray, shape (m, m)
         The kernel in question.
+    clipped : sequence of Tensor of bool, each of shape (1, 1, H, W), optional
+        Saturated pixels, as for `alternate`.
     """
     batch = torch.from_numpy(kernel)[None].to(images[0])
     total, count = 0.0, 0
-    for image in images:
+    for image in _unclipped(images, batch, clipped):
         latent = sparse_edges(image, batch, _SPARSITY)
         rest = convolve(latent, batch, boundary="replicate") - image
         margin = min(kernel.shape[-1] // 2, *(side // 6 for side in image.shape[-2:]))

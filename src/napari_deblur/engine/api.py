@@ -27,6 +27,8 @@ def estimate_kernel(
     region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
     kernel_size: int | None = None,
     refine: int = DEFAULT_ROUNDS,
+    gamma: float = 1.0,
+    saturation: float | None = None,
 ) -> NDArray[np.float32]:
     """Estimate the blur kernel of an image.
 
@@ -40,7 +42,7 @@ def estimate_kernel(
     region : pair of slice, or array of shape (H, W), optional
         Rows and columns, or a mask, of the part of the image to look at; at least 16 x 16 pixels,
         better several hundred.  Everything by default.
-    kernel_size, refine
+    kernel_size, refine, gamma, saturation
         See `deblur`.
 
     Returns
@@ -72,6 +74,8 @@ def estimate_kernel(
         region=region,
         kernel_size=kernel_size,
         refine=refine,
+        gamma=gamma,
+        saturation=saturation,
     )
     return drain(steps).kernel
 
@@ -87,6 +91,8 @@ def deblur(
     region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
     kernel_size: int | None = None,
     refine: int = DEFAULT_ROUNDS,
+    gamma: float = 1.0,
+    saturation: float | None = None,
     noise: float | None = None,
     value_range: tuple[float, float] | None = None,
     out: Any = None,
@@ -96,9 +102,9 @@ def deblur(
     Kaufman and Fattal, "Deblurring using Analysis-Synthesis Networks Pair", CVPR 2020: one network
     estimates the kernel, another deblurs with it.
 
-    Intensities are taken as they stand and assumed linear in light; a gamma curve is neither
-    removed nor applied.  `napari_deblur.engine.layout` says how values are scaled on the way in and
-    out; the affine scaling changes no kernel.
+    Intensities are taken as they stand and assumed linear in light; a gamma curve is removed, and
+    applied again, only if `gamma` says so.  `napari_deblur.engine.layout` says how values are
+    scaled on the way in and out; the affine scaling changes no kernel.
 
     Parameters
     ----------
@@ -132,6 +138,14 @@ def deblur(
         Rounds on each scale in which the estimated kernel is improved on the image itself, by
         turns with a sharp image of strong edges.  0 takes the network's kernel as it is: faster,
         and less precise.
+    gamma : float
+        Exponent, from 0.2 to 5, of the curve that makes values proportional to light: they are
+        scaled so that white is 1, raised to this power, deblurred, and encoded again.  2.2 suits
+        photographs from a camera; 1 takes values as they stand.
+    saturation : float, optional
+        Value, in the image's own units, from which pixels count as clipped.  What light they miss
+        is predicted from all others, for the kernel and for the deconvolution.  By default it is
+        found, where values pile up at the image's maximum; ``inf`` turns that off.
     noise : float, optional
         Standard deviation of the noise in the image's own units; measured by default.  Larger
         values give smoother results.
@@ -182,6 +196,8 @@ def deblur(
         region=region,
         kernel_size=kernel_size,
         refine=refine,
+        gamma=gamma,
+        saturation=saturation,
         noise=noise,
         value_range=value_range,
         out=out,

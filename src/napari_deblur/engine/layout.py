@@ -297,7 +297,16 @@ def image_layout(
         For anything else.
     """
     bounds = extremes(array, channel_axis=channel_axis)
-    return layout_within(array, bounds, channel_axis=channel_axis, value_range=value_range)
+    if saturation is None:
+        saturation = _find_saturation(array, channel_axis)
+    return layout_within(
+        array,
+        bounds,
+        channel_axis=channel_axis,
+        value_range=value_range,
+        gamma=gamma,
+        saturation=saturation,
+    )
 
 
 def layout_within(
@@ -306,13 +315,15 @@ def layout_within(
     *,
     channel_axis: int | None = None,
     value_range: tuple[float, float] | None = None,
+    gamma: float = 1.0,
+    saturation: float = math.inf,
 ) -> Layout:
     """Find the layout of an array whose smallest and largest values are known; none is read.
 
     Parameters
     ----------
-    array, channel_axis, value_range
-        See `image_layout`.
+    array, channel_axis, value_range, gamma, saturation
+        See `image_layout`; the level of saturation must be known, too.
     bounds : tuple of float
         What `extremes` found.
 
@@ -340,16 +351,14 @@ def layout_within(
             f"value range {low:g} to {high:g} does not go with an image of values from {least:g} "
             f"to {most:g}: give the values that are black and white in it"
         )
-    if value_range is not None:  # what else belongs to this image may have any of these values
-        least, most = min(least, low), max(most, high)
-    floor, ceiling = _limits(dtype, least, most)
-    if saturation is None:
-        saturation = _find_saturation(array, axis, alpha=alpha)
-    elif saturation <= least:
+    if saturation <= least:
         raise InputError(
             f"saturation {saturation:g} is not above the image's smallest value, {least:g}, so all "
             "of it would be clipped: give the value at which the sensor saturates"
         )
+    if value_range is not None:  # what else belongs to this image may have any of these values
+        least, most = min(least, low), max(most, high)
+    floor, ceiling = _limits(dtype, least, most)
     return Layout(
         shape=tuple(int(side) for side in array.shape),
         dtype=dtype,
@@ -369,8 +378,9 @@ def _power(values: Any, exponent: float) -> Any:
     return values if exponent == 1 else np.copysign(np.abs(values) ** exponent, values)
 
 
-def _find_saturation(array: ArraySource, axis: int | None, *, alpha: bool) -> float:
+def _find_saturation(array: ArraySource, channel_axis: int | None) -> float:
     """Value from which an array is clipped, by the values of some bands that are spread over it."""
+    axis, alpha = _find_channels(tuple(array.shape), channel_axis)
     bands = _plan_bands(array, axis)
     chosen = np.linspace(0, len(bands) - 1, min(len(bands), _CLIPPING_BANDS)).round().astype(int)
     values = [_band(array, axis, bands[index], alpha=alpha).ravel() for index in chosen]

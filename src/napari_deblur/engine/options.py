@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Options"]
 
+_SMALLEST_GAMMA = 0.2
+_LARGEST_GAMMA = 5.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -56,6 +59,8 @@ class Options:
     value_range: tuple[float, float] | None = None
     field: Literal["uniform", "grid"] = "uniform"
     grid: tuple[int, int] | None = None
+    gamma: float = 1.0
+    saturation: float | None = None
 
     def __post_init__(self) -> None:
         """Check what can be checked without an image."""
@@ -65,6 +70,8 @@ class Options:
         _check_noise(self.noise)
         _check_field(self.field)
         _check_grid(self.grid, self.field)
+        _check_gamma(self.gamma)
+        _check_saturation(self.saturation)
 
     def open(self, image: ArraySource | ArrayLike) -> Picture:
         """Take an array as an image.
@@ -74,7 +81,13 @@ class Options:
         InputError
             When it is none.
         """
-        return open_picture(image, channel_axis=self.channel_axis, value_range=self.value_range)
+        return open_picture(
+            image,
+            channel_axis=self.channel_axis,
+            value_range=self.value_range,
+            gamma=self.gamma,
+            saturation=self.saturation,
+        )
 
     def settings(self) -> dict[str, Any]:
         """Return what decides a kernel, as plain values fit for JSON."""
@@ -84,6 +97,8 @@ class Options:
             "region": _describe(self.region),
             "kernel_size": self.kernel_size,
             "refine": self.refine,
+            "gamma": self.gamma,
+            "saturation": _describe_level(self.saturation),
         }
 
 
@@ -93,6 +108,11 @@ def _describe(region: tuple[slice, slice] | NDArray[np.bool_] | None) -> Any:
     if isinstance(region, tuple):
         return [[part.start, part.stop] for part in region]
     return "mask"
+
+
+def _describe_level(saturation: float | None) -> float | str | None:
+    """JSON has no infinity."""
+    return "off" if saturation is not None and np.isinf(saturation) else saturation
 
 
 def _is_whole(value: object) -> bool:
@@ -158,4 +178,20 @@ def _check_grid(grid: tuple[int, int] | None, field: str) -> None:
     ):
         raise InputError(
             f"grid {grid!r} is not two whole numbers, rows and columns: give for instance (3, 4)"
+        )
+
+
+def _check_gamma(gamma: float) -> None:
+    if not (_is_number(gamma) and _SMALLEST_GAMMA <= gamma <= _LARGEST_GAMMA):
+        raise InputError(
+            f"gamma {gamma!r} is not an exponent from {_SMALLEST_GAMMA} to {_LARGEST_GAMMA}: give "
+            "2.2 for photographs from a camera, or leave it out for values proportional to light"
+        )
+
+
+def _check_saturation(saturation: float | None) -> None:
+    if saturation is not None and not (_is_number(saturation) and saturation > -np.inf):
+        raise InputError(
+            f"saturation {saturation!r} is not a level: give the value from which pixels are "
+            "clipped, inf if none is, or leave it out to have it found"
         )

@@ -45,7 +45,21 @@ _MOST_FRAMES = 8
 _CHOICE_FACTOR = 0.5  # the start is chosen once the image has half its size
 _NETWORK_FACTOR = 0.25  # where the network's kernel comes in: coarse enough to be corrected
 
-Images = list[torch.Tensor]
+_CLIPPED_SHARE = 0.05  # of the pixels that a pixel of a shrunk image is made of
+
+
+@dataclass(frozen=True)
+class _Views:
+    """What is looked at of the frames, (1, 1, h, w) each: luma, and where it is clipped.
+
+    `clipped` is None where no pixel of any frame is.
+    """
+
+    images: list[torch.Tensor]
+    clipped: list[torch.Tensor] | None
+
+    def energy(self, kernel: NDArray[np.float32]) -> float:
+        return energy(self.images, kernel, clipped=self.clipped)
 
 
 @dataclass(frozen=True)
@@ -104,16 +118,14 @@ def refine_kernel(
             done += 1
             yield Progress("refine", done, total)
         arrived.append(current)
-    images = _shrink(views, scales[chosen_at])
-    current = min(arrived, key=lambda each: energy(images, each))
+    current = min(arrived, key=_shrink(views, scales[chosen_at]).energy)
 
     for number in range(chosen_at + 1, len(scales)):
         current = _at(views, current, scales, number, schedule)
         done += 1
         yield Progress("refine", done, total)
-    images = _shrink(views, scales[-1])
     start = resize_kernel(kernel, 1 / factor, scales[-1].kernel_size)
-    return min((current, start), key=lambda each: energy(images, each))
+    return min((current, start), key=_shrink(views, scales[-1]).energy)
 
 
 def better_of(
@@ -124,9 +136,9 @@ def better_of(
 ) -> NDArray[np.float32]:
     """Of two kernels of any sizes the one that explains the frames better."""
     size = max(first.shape[-1], second.shape[-1])
-    images = [_busiest(view, _LARGEST_STEP) for view in _views(frames, device)]
+    views = _shrink(_views(frames, device), Scale(1.0, size))
     # Padded to one size, so that both are judged on the same pixels.
-    costs = [energy(images, resize_kernel_support(each, size)) for each in (first, second)]
+    costs = [views.energy(resize_kernel_support(each, size)) for each in (first, second)]
     return first if costs[0] <= costs[1] else second
 
 
@@ -149,7 +161,7 @@ def _first_of(scales: Sequence[Scale], factor: float) -> int:
 
 
 def _at(
-    views: Images,
+    views: _Views,
     kernel: NDArray[np.float32],
     scales: Sequence[Scale],
     number: int,
@@ -160,32 +172,50 @@ def _at(
     if kernel.shape[-1] != scale.kernel_size:
         ratio = scale.factor / scales[number - 1].factor
         kernel = resize_kernel(kernel, ratio, scale.kernel_size)
-    return alternate(_shrink(views, scale), kernel, number, schedule)
+    shrunk = _shrink(views, scale)
+    return alternate(shrunk.images, kernel, number, schedule, clipped=shrunk.clipped)
 
 
-def _views(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> Images:
-    """Luma (1, 1, h, w) of the part of each frame that is worked on."""
+def _views(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> _Views:
+    """The part of each frame that is worked on."""
     chosen = np.linspace(0, len(frames) - 1, min(len(frames), _MOST_FRAMES)).round().astype(int)
-    return [torch.from_numpy(_view(*frames[index])).to(device)[None, None] for index in chosen]
+    found = [_view(*frames[index]) for index in chosen]
+    images = [torch.from_numpy(values).to(device)[None, None] for values, _ in found]
+    if not any(mask.any() for _, mask in found):
+        return _Views(images, None)
+    masks = [torch.from_numpy(mask).to(device)[None, None] for _, mask in found]
+    return _Views(images, masks)
 
 
-def _view(picture: Picture, region: Region) -> NDArray[np.float32]:
-    """The window of the region with the strongest gradients."""
-    best: NDArray[np.float32] | None = None
+def _view(picture: Picture, region: Region) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The window of the region with the strongest gradients, and where it is clipped."""
+    best: tuple[NDArray[np.float32], NDArray[np.bool_]] | None = None
     most = -1.0
     for window in region.windows(_LARGEST_VIEW):
-        values = region.fade(luma(picture.read(window)), window, _LARGEST_VIEW // 64)
-        energy = float(_gradient_energy(values).sum())
-        if energy > most:
-            best, most = values, energy
+        working = picture.read(window)
+        clipped = picture.layout.clipped(working)
+        values = region.fade(luma(working), window, _LARGEST_VIEW // 64)
+        mask = np.zeros(values.shape, bool) if clipped is None else clipped.any(axis=0)
+        busy = float(_gradient_energy(values, mask).sum())
+        if busy > most:
+            best, most = (values, mask), busy
     if best is None:
         raise AssertionError("a region has at least one window")
     return best
 
 
-def _shrink(views: Images, scale: Scale) -> Images:
+def _shrink(views: _Views, scale: Scale) -> _Views:
     """Views at a scale; of large ones the busiest part."""
-    return [_busiest(_resize(view, scale.factor), _LARGEST_STEP) for view in views]
+    images = [_resize(view, scale.factor) for view in views.images]
+    if views.clipped is None:
+        return _Views([image[_busiest(image, None)] for image in images], None)
+    # A pixel that is made of clipped ones is too dark as well.
+    masks = [_resize(mask.float(), scale.factor) > _CLIPPED_SHARE for mask in views.clipped]
+    parts = [_busiest(*each) for each in zip(images, masks, strict=True)]
+    return _Views(
+        [image[part] for image, part in zip(images, parts, strict=True)],
+        [mask[part] for mask, part in zip(masks, parts, strict=True)],
+    )
 
 
 def _resize(view: torch.Tensor, factor: float) -> torch.Tensor:
@@ -195,20 +225,27 @@ def _resize(view: torch.Tensor, factor: float) -> torch.Tensor:
     return functional.interpolate(view, size=size, mode="bilinear", antialias=True)
 
 
-def _busiest(view: torch.Tensor, side: int) -> torch.Tensor:
-    """At most `side` x `side` pixels, where the gradients are strongest."""
-    height, width = (min(side, length) for length in view.shape[-2:])
+def _busiest(view: torch.Tensor, clipped: torch.Tensor | None) -> tuple[slice, ...]:
+    """Index of the part, of limited size, where the gradients are strongest."""
+    height, width = (min(_LARGEST_STEP, length) for length in view.shape[-2:])
     if (height, width) == tuple(view.shape[-2:]):
-        return view
-    energy = _gradient_energy(view[0, 0].cpu().numpy())
-    sums = ndimage.uniform_filter(energy, (height, width), mode="constant")
-    rows = slice(height // 2, energy.shape[0] - (height - 1) // 2)
-    columns = slice(width // 2, energy.shape[1] - (width - 1) // 2)
+        return (slice(None),) * 4
+    mask = None if clipped is None else clipped[0, 0].cpu().numpy()
+    strength = _gradient_energy(view[0, 0].cpu().numpy(), mask)
+    sums = ndimage.uniform_filter(strength, (height, width), mode="constant")
+    rows = slice(height // 2, strength.shape[0] - (height - 1) // 2)
+    columns = slice(width // 2, strength.shape[1] - (width - 1) // 2)
     valid = sums[rows, columns]
-    top, left = np.unravel_index(int(valid.argmax()), valid.shape)
-    return view[..., top : top + height, left : left + width]
+    top, left = (int(each) for each in np.unravel_index(int(valid.argmax()), valid.shape))
+    return (slice(None), slice(None), slice(top, top + height), slice(left, left + width))
 
 
-def _gradient_energy(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _gradient_energy(
+    values: NDArray[np.float32], clipped: NDArray[np.bool_] | None
+) -> NDArray[np.float32]:
+    """Squared gradients; none where light was cut off, which makes edges that were not blurred."""
     down, across = np.gradient(values)
-    return np.asarray(down**2 + across**2, np.float32)
+    strength = np.asarray(down**2 + across**2, np.float32)
+    if clipped is not None:
+        strength[ndimage.binary_dilation(clipped, np.ones((3, 3), bool))] = 0
+    return strength

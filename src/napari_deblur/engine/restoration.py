@@ -14,6 +14,7 @@ from napari_deblur.engine.synthesis import (
     Plan,
     choose_tile,
     deblur_block,
+    is_cut_off,
     measure_noise,
     plan_blocks,
 )
@@ -65,16 +66,17 @@ def restore(
     noise : ndarray of shape (C,), float32
         See `noise_levels`.
     options : Options
-        `tile` is looked at.
+        `tile` and `saturation` are looked at.
     out : array, optional
         Where to write.
     """
     target = output_for(picture, out)
+    fills = options.saturation is not None or is_cut_off(pair, picture, kernel)
 
     def steps(side: int) -> Generator[Progress, None, int]:
         layout = picture.layout
         plan = plan_blocks(pair, layout.size, layout.channels, kernel, side)
-        yield from _deblur_blocks(pair, picture, plan, noise, target)
+        yield from _deblur_blocks(pair, picture, plan, noise, target, fills=fills)
         return side
 
     used = yield from with_smaller_tiles(steps, options.tile or choose_tile(pair), pair.device)
@@ -89,12 +91,20 @@ def noise_levels(pair: Pair, picture: Picture, noise: float | None) -> NDArray[n
 
 
 def _deblur_blocks(
-    pair: Pair, picture: Picture, plan: Plan, noise: NDArray[np.float32], out: Any
+    pair: Pair,
+    picture: Picture,
+    plan: Plan,
+    noise: NDArray[np.float32],
+    out: Any,
+    *,
+    fills: bool,
 ) -> Generator[Progress, None, None]:
     done = 0
     yield Progress("deblur", done, plan.steps)
     for block in plan.blocks:
-        steps = deblur_block(pair, picture.read(block.source), plan, noise)
+        image = picture.read(block.source)
+        clipped = picture.layout.clipped(image) if fills else None
+        steps = deblur_block(pair, image, plan, noise, clipped)
         while True:
             try:
                 next(steps)

@@ -69,6 +69,8 @@ def kernel_steps(
     region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
     kernel_size: int | None = None,
     refine: int = DEFAULT_ROUNDS,
+    gamma: float = 1.0,
+    saturation: float | None = None,
 ) -> Generator[Progress, None, KernelResult]:
     """Estimate the kernel of an image, or the one kernel that several images share.
 
@@ -81,7 +83,7 @@ def kernel_steps(
         See `napari_deblur.deblur`.
     region : pair of slice, or array of shape (H, W), optional
         Rows and columns, or a mask, of the part of every image that counts.
-    kernel_size, refine
+    kernel_size, refine, gamma, saturation
         See `napari_deblur.deblur`.
 
     Yields
@@ -112,6 +114,8 @@ def kernel_steps(
         region=region,
         kernel_size=kernel_size,
         refine=refine,
+        gamma=gamma,
+        saturation=saturation,
     )
     pictures = [options.open(each) for each in (image, *more)]
     frames = [(each, find_region(region, each.layout.size)) for each in pictures]
@@ -140,6 +144,8 @@ def kernel_grid_steps(
     region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
     kernel_size: int | None = None,
     refine: int = DEFAULT_ROUNDS,
+    gamma: float = 1.0,
+    saturation: float | None = None,
 ) -> Generator[Progress, None, KernelGridResult]:
     """Estimate kernels on a grid over an image, or over several that share the same field.
 
@@ -149,7 +155,7 @@ def kernel_grid_steps(
         See `kernel_steps`; all of one height and width.
     grid : tuple of int, optional
         Rows and columns of cells; chosen from the size of the image and of its blur by default.
-    model, channel_axis, device, tile, region, kernel_size, refine
+    model, channel_axis, device, tile, region, kernel_size, refine, gamma, saturation
         See `kernel_steps`.
 
     Yields
@@ -182,6 +188,8 @@ def kernel_grid_steps(
         region=region,
         kernel_size=kernel_size,
         refine=refine,
+        gamma=gamma,
+        saturation=saturation,
         field="grid",
         grid=grid,
     )
@@ -221,6 +229,8 @@ def deblur_steps(
     region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
     kernel_size: int | None = None,
     refine: int = DEFAULT_ROUNDS,
+    gamma: float = 1.0,
+    saturation: float | None = None,
     noise: float | None = None,
     value_range: tuple[float, float] | None = None,
     out: Any = None,
@@ -229,8 +239,8 @@ def deblur_steps(
 
     Parameters
     ----------
-    image, kernel, model, channel_axis, device, tile, region, kernel_size, refine, noise, \
-value_range, out
+    image, kernel, model, channel_axis, device, tile, region, kernel_size, refine, gamma, \
+saturation, noise, value_range, out
         See `napari_deblur.deblur`.
 
     Yields
@@ -261,6 +271,8 @@ value_range, out
         region=region,
         kernel_size=kernel_size,
         refine=refine,
+        gamma=gamma,
+        saturation=saturation,
         noise=noise,
         value_range=value_range,
     )

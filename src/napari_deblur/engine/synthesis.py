@@ -227,7 +227,8 @@ def is_cut_off(pair: Pair, picture: Picture, kernel: NDArray[np.float32]) -> boo
         image = picture.read(windows[index])
         clipped = picture.layout.clipped(image)
         if clipped is not None:
-            blurry, mask = (torch.from_numpy(each)[None].to(pair.device) for each in (image, clipped))
+            blurry = torch.from_numpy(image)[None].to(pair.device)
+            mask = torch.from_numpy(clipped)[None].to(pair.device)
             if saturation.is_cut_off(blurry, batch, mask):
                 return True
     return False
@@ -242,7 +243,8 @@ def _unclipped(
 ) -> NDArray[np.float32]:
     """The image with predictions at clipped pixels."""
     batch = torch.from_numpy(kernel)[None].to(pair.device)
-    blurry, mask = (torch.from_numpy(each)[None].to(pair.device) for each in (image, clipped))
+    blurry = torch.from_numpy(image)[None].to(pair.device)
+    mask = torch.from_numpy(clipped)[None].to(pair.device)
     filled: NDArray[np.float32] = saturation.fill_clipped(blurry, batch, mask)[0].cpu().numpy()
     return filled
 
