@@ -56,8 +56,8 @@ def window(text: str) -> tuple[slice, slice]:
 Model = Annotated[
     str,
     typer.Option(
-        help="Pair of networks: a name from 'models list', or a folder that holds "
-        "analysis.safetensors and synthesis.safetensors."
+        help="Pair of networks: a name from 'models list', 'auto' to let the blur's size choose, or "
+        "a folder that holds analysis.safetensors and synthesis.safetensors."
     ),
 ]
 Device = Annotated[
