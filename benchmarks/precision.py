@@ -1,0 +1,76 @@
+"""What reduced precision costs in quality: PSNR with bfloat16 convolutions against float32.
+
+Pictures of a folder are blurred with a random kernel each (`--pictures`), Levin's 32 are as they
+are (`--levin`); all are deblurred twice with the true kernel, alike but for the precision of the
+convolutions.  Without folders, with a small picture that scikit-image brings.
+
+    python benchmarks/precision.py
+    python benchmarks/precision.py --full --pictures kodak --levin levin --json precision.json
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import _measure
+import _samples
+import torch
+from skimage import io
+
+from napari_deblur.evaluation import levin, simulated
+from napari_deblur.evaluation.benchmark import Protocol, Source, evaluate
+from napari_deblur.evaluation.methods import find_method
+
+_PRECISIONS = (torch.float32, torch.bfloat16)
+
+
+def scores(cases: Sequence[Source], protocol: Protocol, device: str) -> dict[str, list[float]]:
+    """PSNR of every case in either precision."""
+    method = find_method("network", device=device)
+    found = {}
+    for dtype in _PRECISIONS:
+        with _samples.precision(dtype):
+            rows = evaluate(cases, method, protocol, known_kernel=True)
+            found[_measure.name_of(dtype)] = [row.scores["psnr"] for row in rows]
+    return found
+
+
+def compare(cases: Sequence[Source], protocol: Protocol, device: str) -> dict[str, Any]:
+    found = scores(cases, protocol, device)
+    changes = [low - high for high, low in zip(*found.values(), strict=True)]
+    return {
+        "images": len(cases),
+        "PSNR": {name: statistics.fmean(values) for name, values in found.items()},
+        "change": statistics.fmean(changes),
+        "largest change": max(changes, key=abs),
+    }
+
+
+def main(arguments: list[str]) -> int:
+    made = _measure.parser(__doc__)
+    made.add_argument("--pictures", type=Path, help="folder of sharp pictures, Kodak's for example")
+    made.add_argument("--levin", type=Path, help="folder of Levin's 32 images")
+    options = _measure.start(made, arguments)
+    most = None if options.full else 1
+    figures: dict[str, Any] = {"model": "default", "kernel": "true"}
+    with tempfile.TemporaryDirectory() as folder:
+        io.imsave(Path(folder) / "picture.png", _samples.grey_picture(160, 160))
+        pictures = options.pictures or Path(folder)
+        cases = simulated.find_cases(pictures)[:most]
+        figures[pictures.name if options.pictures else "sample picture"] = compare(
+            cases, simulated.PROTOCOL, options.device
+        )
+        if options.levin:
+            figures["levin"] = compare(
+                levin.find_cases(options.levin)[:most], levin.PROTOCOL, options.device
+            )
+    return _measure.finish("precision", options, figures)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
