@@ -14,6 +14,7 @@ from napari_deblur.cli.options import (
     Axes,
     ChannelAxis,
     Device,
+    Gamma,
     KernelSize,
     Mask,
     Model,
@@ -21,6 +22,7 @@ from napari_deblur.cli.options import (
     Overwrite,
     Refine,
     Region,
+    Saturation,
     SaveKernel,
     Tile,
 )
@@ -78,6 +80,8 @@ def deblur(  # noqa: PLR0913  one parameter for each option
     tile: Tile = None,
     kernel_size: KernelSize = None,
     refine: Refine = DEFAULT_ROUNDS,
+    gamma: Gamma = 1.0,
+    saturation: Saturation = None,
     region: Region = None,
     mask: Mask = None,
     noise: Noise = None,
@@ -101,7 +105,9 @@ def deblur(  # noqa: PLR0913  one parameter for each option
     from napari_deblur.cli.work import Settings, read_region
 
     part = read_region(region, mask)
-    settings = Settings(model, device, tile, kernel_size, refine, noise, part)
+    settings = Settings(
+        model, device, tile, kernel_size, refine, noise, part, gamma=gamma, saturation=saturation
+    )
     pair = settings.open()
     given = None if kernel is None else KernelFile.read(kernel, largest=pair.largest_kernel)
     task = _Task(settings, axes, channel_axis, given, save_kernel, one_kernel, overwrite)

@@ -12,6 +12,7 @@ from napari_deblur.cli.options import (
     Axes,
     ChannelAxis,
     Device,
+    Gamma,
     InputImage,
     KernelSize,
     Mask,
@@ -19,6 +20,7 @@ from napari_deblur.cli.options import (
     Overwrite,
     Refine,
     Region,
+    Saturation,
     Tile,
 )
 from napari_deblur.cli.outputs import check_new, make_folder
@@ -41,6 +43,8 @@ def kernel(  # noqa: PLR0913  one parameter for each option
     tile: Tile = None,
     kernel_size: KernelSize = None,
     refine: Refine = DEFAULT_ROUNDS,
+    gamma: Gamma = 1.0,
+    saturation: Saturation = None,
     region: Region = None,
     mask: Mask = None,
     each: Annotated[
@@ -77,7 +81,16 @@ def kernel(  # noqa: PLR0913  one parameter for each option
         read_region,
     )
 
-    settings = Settings(model, device, tile, kernel_size, refine, region=read_region(region, mask))
+    settings = Settings(
+        model,
+        device,
+        tile,
+        kernel_size,
+        refine,
+        region=read_region(region, mask),
+        gamma=gamma,
+        saturation=saturation,
+    )
     settings.open()
     _, stack = open_stack(image, axes, channel_axis, only)
     with progress_bar() as report:

@@ -12,6 +12,7 @@ __all__ = [
     "Axes",
     "ChannelAxis",
     "Device",
+    "Gamma",
     "InputImage",
     "KernelSize",
     "Mask",
@@ -20,6 +21,7 @@ __all__ = [
     "Overwrite",
     "Refine",
     "Region",
+    "Saturation",
     "SaveKernel",
     "Tile",
     "number",
@@ -127,6 +129,24 @@ Noise = Annotated[
         metavar="SIGMA",
         help="Standard deviation of the noise in the image's own units; larger is smoother.  "
         "Measured by default.",
+    ),
+]
+Gamma = Annotated[
+    float,
+    typer.Option(
+        parser=number,
+        metavar="EXPONENT",
+        help="Deblur values to this power, in linear light, and encode them again: 2.2 for "
+        "photographs from a camera.",
+    ),
+]
+Saturation = Annotated[
+    float | None,
+    typer.Option(
+        parser=number,
+        metavar="LEVEL",
+        help="Value in the image's own units from which pixels count as clipped; inf if none is.  "
+        "Found by default.",
     ),
 ]
 Overwrite = Annotated[

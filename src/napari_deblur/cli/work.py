@@ -39,6 +39,8 @@ class Settings:
     refine: int = DEFAULT_ROUNDS
     noise: float | None = None
     region: tuple[slice, slice] | NDArray[np.bool_] | None = None
+    gamma: float = 1.0
+    saturation: float | None = None
 
     def for_kernels(self) -> dict[str, Any]:
         """Arguments for estimating kernels."""
@@ -49,6 +51,8 @@ class Settings:
             "kernel_size": self.kernel_size,
             "refine": self.refine,
             "region": self.region,
+            "gamma": self.gamma,
+            "saturation": self.saturation,
         }
 
     def for_images(self) -> dict[str, Any]:

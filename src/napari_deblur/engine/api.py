@@ -80,7 +80,7 @@ def estimate_kernel(
     return drain(steps).kernel
 
 
-def deblur(
+def deblur(  # noqa: PLR0913  one parameter for each option
     image: ArraySource | ArrayLike,
     kernel: ArrayLike | None = None,
     *,

@@ -218,7 +218,7 @@ def kernel_grid_steps(
     )
 
 
-def deblur_steps(
+def deblur_steps(  # noqa: PLR0913  one parameter for each option
     image: ArraySource | ArrayLike,
     kernel: ArrayLike | None = None,
     *,
