@@ -70,3 +70,54 @@ def test_missing_ground_truth_is_named(tmp_path: Path) -> None:
     )
     with pytest.raises(FileError, match=r"GroundTruth1_3"):
         kohler.find_cases(tmp_path)
+
+
+def _as_the_authors(estimate: np.ndarray, frames: list[np.ndarray]) -> float:
+    """PSNR by their eval_image.m, spelled out: every whole shift is tried, no transform is used."""
+    image = np.rint(estimate * 255)
+    best = -np.inf
+    for frame in frames:
+        scaled = image * (np.sum(frame * image) / np.sum(image * image))
+        truth, moving = frame.mean(axis=0), scaled.mean(axis=0)
+        shifts = [(dy, dx) for dy in range(-6, 7) for dx in range(-6, 7)]
+        fits = [np.sum(truth * np.roll(moving, shift, axis=(0, 1))) for shift in shifts]
+        dy, dx = shifts[int(np.argmax(fits))]
+        rows, columns = np.arange(truth.shape[0]) - dy, np.arange(truth.shape[1]) - dx
+        inside = ((rows >= 0) & (rows < truth.shape[0]))[:, None] & (
+            (columns >= 0) & (columns < truth.shape[1])
+        )
+        moved = np.roll(scaled, (dy, dx), axis=(1, 2)) * inside
+        difference = np.tensordot([0.299, 0.587, 0.114], moved - frame * inside, axes=1)
+        best = max(best, 10 * np.log10(255**2 / np.mean(difference**2)))
+    return float(best)
+
+
+def test_a_playback_of_a_known_trajectory_scores_as_by_the_authors_program(
+    truth: NDArray[np.float64],
+) -> None:
+    """Frames along a camera's path, their mean as the blurry image, dimmed as by another lens."""
+    path = [(0, 0), (1, 0), (2, 1), (2, 3), (1, 4), (-1, 4)]
+    frames = [np.roll(truth, shift, axis=(1, 2)) for shift in path]
+    blurry = 0.8 * np.mean(frames, axis=0) / 255
+    scores, _ = kohler.score_frames(blurry, frames)
+    assert scores["psnr"] == pytest.approx(_as_the_authors(blurry, frames))
+    # A restoration that ends at any point of the path is right, however bright.
+    for shift in path:
+        restored = np.roll(truth, shift, axis=(1, 2)) / 255
+        assert kohler.score_frames(restored, frames)[0]["psnr"] == np.inf
+    assert kohler.score_frames(0.5 * frames[2] / 255, frames)[0]["psnr"] > 45
+
+
+def test_the_frame_that_the_authors_lack_does_not_count(
+    tmp_path: Path, truth: NDArray[np.float64]
+) -> None:
+    """Of image 1, trajectory 3 they leave out frame 30 and all beyond 198."""
+    small = np.moveaxis(truth[:, :176, :176], 0, -1).astype(np.uint8)
+    frames = np.repeat(small[::-1, ..., None], 31, axis=3)
+    frames[..., 29] = small
+    for name in ("1_3", "1_4"):
+        skimage.io.imsave(tmp_path / f"Blurry{name}.png", small)
+        scipy.io.savemat(tmp_path / f"GroundTruth{name}.mat", {"GroundTruth": frames})
+    rows = list(kohler.evaluate(kohler.find_cases(tmp_path), find_method("blurry")))
+    assert rows[0].scores["psnr"] < 30
+    assert rows[1].scores["psnr"] == np.inf
