@@ -24,7 +24,7 @@ def train(  # noqa: PLR0917 - each option of the command is a parameter
         ),
     ],
     recipe: Annotated[
-        str, typer.Option(help="paper, compact, tiny, or the path of a .toml file.")
+        str, typer.Option(help="paper, compact, ablation, tiny, or the path of a .toml file.")
     ] = "compact",
     data: Annotated[
         list[Path] | None,

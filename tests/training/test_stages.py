@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_deblur.errors import DeblurError, InputError, OutputError, RecipeError
+from napari_deblur.training.ablation_rows import ROWS, total_cost
 from napari_deblur.training.cli import app
 from napari_deblur.training.recipe import load_recipe
 from napari_deblur.training.regimen import train_stage
@@ -157,8 +158,39 @@ def test_ablation_writes_its_table_with_the_budget(tmp_path: Path) -> None:
     assert "2 steps of 2 crops of 32 px (synthesis)" in table
     assert "| Synthesis, true kernels | both |" in table
     assert "28.73" in table
+
+    # Row by row: a finished one is not run again, a missing one is; another budget is refused.
+    results = tmp_path / "ablation" / "results.json"
+    found = json.loads(results.read_text(encoding="utf-8"))
+    first, second = found["rows"].pop("synthesis--true-kernels-both"), list(found["rows"])
+    found["rows"][second[-1]]["PSNR"] = 99.0
+    results.write_text(json.dumps(found), encoding="utf-8")
+    with pytest.raises(OutputError, match="--resume"):
+        _short(tmp_path, *settings, stage="ablation")
+    _short(tmp_path, *settings, stage="ablation", resume=True)
+    again = json.loads(results.read_text(encoding="utf-8"))["rows"]
+    assert again["synthesis--true-kernels-both"] == pytest.approx(first)
+    assert again[second[-1]]["PSNR"] == 99.0
+    other = [*settings, "ablation.synthesis_steps=3"]
+    with pytest.raises(RecipeError, match="other minutes"):
+        _short(tmp_path, *other, stage="ablation", resume=True)
     with pytest.raises(RecipeError, match="'nothing', which is unknown"):
         _short(tmp_path / "other", 'ablation.rows=["nothing"]', stage="ablation")
+
+
+def test_minutes_of_an_ablation_are_shared_by_what_rows_train() -> None:
+    recipe = load_recipe("ablation")
+    stage = recipe.stage
+    pair = stage.analysis.share + stage.synthesis.share
+    costs = {row.folder: row.cost(recipe) for row in ROWS}
+    assert sum(costs.values()) + pair == pytest.approx(total_cost(recipe, list(ROWS)))
+    names = {row.name: row for row in ROWS}
+    whole = pair + stage.joint.share
+    assert names["scale-optimised"].cost(recipe) == pytest.approx(3 * whole)
+    assert names["random start"].cost(recipe) == pytest.approx(whole)
+    assert names["before joint training"].cost(recipe) == 0
+    both = [names["before joint training"], names["after joint training"]]
+    assert total_cost(recipe, both) == pytest.approx(whole)
 
 
 def test_expert_learns_one_kernel(tmp_path: Path) -> None:
