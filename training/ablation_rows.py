@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from napari_deblur.training.fit import Outcome
     from napari_deblur.training.recipe import Recipe
     from napari_deblur.training.session import Session
-    from napari_deblur.training.stages import Outcome
 
 __all__ = ["PAIR", "ROWS", "Bench", "Figures", "Row", "total_cost"]
 
@@ -58,7 +58,7 @@ class Bench:
         """Return the minutes of some stages together."""
         if self.minutes is None:
             return None
-        return self.minutes * sum(getattr(self.recipe.stage, name).share for name in stages)
+        return self.minutes * sum(float(getattr(self.recipe.stage, name).share) for name in stages)
 
     @property
     def recipe(self) -> Recipe:
@@ -79,7 +79,8 @@ class Bench:
     def with_model(self, kind: str, changes: Mapping[str, Any]) -> Bench:
         """Return a bench with keys of a network changed."""
         model = self.recipe.model
-        model = dataclasses.replace(model, **{kind: {**getattr(model, kind), **changes}})
+        changed: dict[str, Any] = {kind: {**getattr(model, kind), **changes}}
+        model = dataclasses.replace(model, **changed)
         network_configs(model)
         return self._with(model=model)
 
