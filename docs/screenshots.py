@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,8 @@ import napari
 import numpy as np
 from qtpy.QtWidgets import QApplication
 
-IMAGES = Path(__file__).parent / "images"
-WIDTH, LOW, HIGH = 1440, 600, 860  # pixels of the window
-GAP = 12  # pixels of the image between two of them
+WIDTH = 1320  # pixels of the window
+GAP = 10  # pixels of the image between two of them
 PATIENCE = 1800  # seconds
 
 
@@ -28,88 +28,124 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="which pictures")
     parser.add_argument("--model", default="", help="folder of a model, instead of the default")
+    images = Path(__file__).parent / "images"
+    parser.add_argument("--out", type=Path, default=images, help="where to put them")
     chosen = parser.parse_args()
-    IMAGES.mkdir(exist_ok=True)
+    chosen.out.mkdir(exist_ok=True)
     for name in chosen.names or SHOTS:
         began = time.perf_counter()
         viewer = napari.Viewer(show=False, show_welcome_screen=False)
-        viewer.window.resize(WIDTH, HIGH if name in TALL else LOW)
-        SHOTS[name](viewer, chosen.model)
-        settle(1)
-        path = IMAGES / f"{name}.png"
-        if name not in TAKEN_AT_WORK:
-            viewer.screenshot(path=str(path), canvas_only=False, flash=False)
+        viewer.window.resize(WIDTH, SHOTS[name].height)
+        stage = Stage(viewer, chosen.model, chosen.out / f"{name}.png")
+        SHOTS[name].play(stage)
+        if not stage.taken:
+            stage.take()
         viewer.close()
         settle(0.2)
-        print(f"{path}  ({time.perf_counter() - began:.0f} s)")
+        print(f"{stage.path}  ({time.perf_counter() - began:.0f} s)")
 
 
-def estimate(viewer: Any, model: str) -> None:
+@dataclass
+class Stage:
+    """A viewer, and where its picture goes."""
+
+    viewer: Any
+    model: str
+    path: Path
+    taken: bool = False
+
+    def opened(self, title: str) -> Any:
+        """Dock a widget and show the window."""
+        _, widget = self.viewer.window.add_plugin_dock_widget("napari-deblur", title)
+        if self.model and "model" in [each.name for each in widget]:
+            widget["model"].value = "a folder"
+            widget["folder"].value = self.model
+        size = self.viewer.window.geometry()[2:]
+        self.viewer.window.show()
+        settle(0.5)
+        self.viewer.window.resize(*size)  # showing it may bring back that of another session
+        settle(0.5)
+        return widget
+
+    def fit(self, selected: str) -> None:
+        """Show everything that is visible, and the controls of one layer."""
+        settle(0.5)
+        self.viewer.layers.selection = {self.viewer.layers[selected]}
+        self.viewer.reset_view(margin=0.03)
+        settle(0.5)
+
+    def take(self) -> None:
+        """Take the picture."""
+        settle(1)
+        self.viewer.screenshot(path=str(self.path), canvas_only=False, flash=False)
+        self.taken = True
+
+
+def estimate(stage: Stage) -> None:
     """Fluorescence with its kernel beside it, the true one below."""
+    viewer = stage.viewer
     viewer.open_sample("napari-deblur", "fluorescence")
     del viewer.layers["cells"]
     shaken = viewer.layers["cells shaken"]
-    shaken.data = shaken.data[:220, :300]
-    widget = opened(viewer, "Estimate blur kernel", model)
-    widget["image"].value = viewer.layers["cells shaken"]
+    shaken.data = shaken.data[:220, :230]
+    widget = stage.opened("Estimate blur kernel")
     finished(widget)
     truth = viewer.layers["true kernel of cells shaken"]
     found = viewer.layers["kernel of cells shaken"]
     truth.visible = True
-    below = (found.data.shape[0] + GAP) * found.scale[0]
+    below = (found.data.shape[0] + 2 * GAP) * found.scale[0]
     truth.translate = found.translate + np.array([below, 0])
-    fit(viewer)
+    stage.fit("kernel of cells shaken")
 
 
-def deblur(viewer: Any, model: str) -> None:
+def deblur(stage: Stage) -> None:
     """A photograph before and after, with the kernel between them."""
+    viewer = stage.viewer
     viewer.open_sample("napari-deblur", "photograph")
     for layer in list(viewer.layers)[:2]:
-        layer.visible = True
-        layer.data = layer.data[60:300, 150:450]
         layer.visible = layer.name == "coffee shaken"
-    widget = opened(viewer, "Deblur", model)
+        layer.data = layer.data[40:300, 180:400]
+    del viewer.layers["true kernel of coffee shaken"]
+    widget = stage.opened("Deblur")
     widget["image"].value = viewer.layers["coffee shaken"]
     finished(widget)
     beside(viewer.layers["coffee shaken deblurred"], viewer.layers["kernel of coffee shaken"])
-    fit(viewer)
+    stage.fit("coffee shaken deblurred")
 
 
-def shake(viewer: Any, model: str) -> None:
+def shake(stage: Stage) -> None:
     """A sharp photograph and its shaken copy with the true kernel."""
-    del model
     from skimage import data
 
-    viewer.add_image(data.chelsea()[:, 60:420], name="chelsea", rgb=True)
-    widget = opened(viewer, "Simulate camera shake", "")
+    viewer = stage.viewer
+    viewer.add_image(data.chelsea()[20:260, 100:300], name="chelsea", rgb=True)
+    widget = stage.opened("Simulate camera shake")
     for name, value in {"size": 31, "seed": 3, "noise": 0.005}.items():
         widget[name].value = value
     finished(widget)
-    kernel = viewer.layers["true kernel of chelsea shaken"]
-    beside(viewer.layers["chelsea shaken"], kernel)
-    fit(viewer)
+    beside(viewer.layers["chelsea shaken"], viewer.layers["true kernel of chelsea shaken"])
+    stage.fit("chelsea shaken")
 
 
-def kernel_map(viewer: Any, model: str) -> None:
-    """A photograph with a blur that differs from left to right, and its kernels upon it."""
-    viewer.add_image(varying_blur(), name="astronaut, camera turned")
-    widget = opened(viewer, "Kernel map", model)
+def kernel_map(stage: Stage) -> None:
+    """A photograph with a blur that differs from place to place, and its kernels upon it."""
+    stage.viewer.add_image(varying_blur(), name="astronaut, camera turned")
+    widget = stage.opened("Kernel map")
     finished(widget)
-    viewer.layers[0].opacity = 0.45
-    fit(viewer)
+    stage.fit("kernel map of astronaut, camera turned")
 
 
-def train(viewer: Any, model: str) -> None:
-    """Training a small model from scratch, stopped after some steps of its second stage."""
-    del model
+def train(stage: Stage) -> None:
+    """Training a small model from scratch, in its second stage."""
     import tempfile
 
     from napari_deblur.plugin.train_task import losses
 
+    viewer = stage.viewer
     viewer.open_sample("napari-deblur", "fluorescence")
     viewer.layers["cells shaken"].visible = False
     viewer.layers["cells"].visible = True
-    widget = opened(viewer, "Train on my images", "")
+    widget = stage.opened("Train on my images")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "my cells"
         widget["images"].value = [viewer.layers["cells"]]
@@ -120,35 +156,27 @@ def train(viewer: Any, model: str) -> None:
         widget.run()
         waited(lambda: len(losses(out).get("analysis", ([], []))[0]) > 3)
         settle(1)
-        fit(viewer)
-        viewer.screenshot(path=str(IMAGES / "train.png"), canvas_only=False, flash=False)
+        stage.fit("cells")
+        stage.take()
         widget.stop()
         waited(lambda: widget.state.value == "idle")
 
 
-SHOTS: dict[str, Callable[[Any, str], None]] = {
-    "estimate": estimate,
-    "deblur": deblur,
-    "shake": shake,
-    "map": kernel_map,
-    "train": train,
+@dataclass(frozen=True)
+class Shot:
+    """What is played for a picture, and the height of its window in pixels."""
+
+    play: Callable[[Stage], None]
+    height: int
+
+
+SHOTS = {
+    "estimate": Shot(estimate, 640),
+    "deblur": Shot(deblur, 640),
+    "shake": Shot(shake, 640),
+    "map": Shot(kernel_map, 720),
+    "train": Shot(train, 720),
 }
-TALL = {"map", "train"}
-TAKEN_AT_WORK = {"train"}  # pictures that are taken while the run goes on
-
-
-def opened(viewer: Any, title: str, model: str) -> Any:
-    """Dock a widget and show the window."""
-    _, widget = viewer.window.add_plugin_dock_widget("napari-deblur", title)
-    if model and "model" in [each.name for each in widget]:
-        widget["model"].value = "a folder"
-        widget["folder"].value = model
-    size = viewer.window.geometry()[2:]
-    viewer.window.show()
-    settle(0.5)
-    viewer.window.resize(*size)  # showing it may bring back that of another session
-    settle(0.5)
-    return widget
 
 
 def finished(widget: Any) -> None:
@@ -180,14 +208,6 @@ def beside(layer: Any, kernel: Any) -> None:
     layer.visible = True
     column = kernel.translate[-1] + (kernel.data.shape[-1] + GAP) * kernel.scale[-1]
     layer.translate = [*layer.translate[:-1], column]
-
-
-def fit(viewer: Any) -> None:
-    """Show everything that is visible."""
-    settle(0.5)
-    viewer.reset_view()
-    viewer.layers.selection.clear()
-    settle(0.5)
 
 
 def varying_blur() -> np.ndarray:

@@ -86,6 +86,8 @@ CASES: dict[str, Case] = {
     "deblur RGB series": _deblur("t rgb", refine=0),
     "deblur columns last but one": _deblur("yxt", refine=0),
     "deblur coarse level": _deblur("multiscale", level=1, refine=0),
+    "deblur in linear light": _deblur("yx uint8", refine=0, gamma=2.2, saturation=120.0),
+    "deblur nothing clipped": _deblur("rgb", refine=0, saturation=float("inf")),
     "deblur dask": _deblur("dask", refine=0, tile=64),
     "kernel of grey": _kernel("yx uint16", refine=1),
     "kernel of what shapes mark": _kernel("yx float", region="marks", refine=0),

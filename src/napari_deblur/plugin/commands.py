@@ -9,6 +9,7 @@ Neither napari nor Qt nor torch here.
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Callable, Mapping
@@ -28,6 +29,8 @@ _DEFAULTS: dict[str, Any] = {
     "tile": None,
     "kernel_size": None,
     "refine": DEFAULT_ROUNDS,
+    "gamma": 1.0,
+    "saturation": None,
     "noise": None,
 }
 """Options that are named only where they differ from the command line's own default."""
@@ -123,7 +126,9 @@ _WORDS: dict[str, Callable[[About], list[str]]] = {
 
 def _common(about: About) -> list[str]:
     parameters = about["parameters"] | about["found"]
-    words = [*_axes(about), f"--model={about['model']}", f"--device={about['device']}"]
+    # What "auto" chose for one plane need not be what it chooses for another.
+    model = "auto" if about["parameters"]["model"] == "auto" else about["model"]
+    words = [*_axes(about), f"--model={model}", f"--device={about['device']}"]
     for name, default in _DEFAULTS.items():
         value = about["parameters"].get(name, default)
         if name == "tile":  # what was chosen then from the free memory
@@ -192,4 +197,4 @@ def _literal(value: Any) -> str:
     if isinstance(value, list):
         nested = bool(value) and isinstance(value[0], list)
         return f"numpy.array({value!r})" if nested else repr(tuple(value))
-    return repr(value)
+    return "float('inf')" if value == math.inf else repr(value)

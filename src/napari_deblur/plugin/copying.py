@@ -45,19 +45,19 @@ class CopyButtons:
         )
         self.save = PushButton(
             text="Save what the command reads …",
-            visible=False,
-            label="",
             tooltip="Writes the layers that exist only in the viewer as the files that the command "
             "line names.",
         )
         self.command.clicked.connect(self._copy_command)
         self.python.clicked.connect(self._copy_python)
         self.save.clicked.connect(self._ask_and_save)
+        self._save_row = row(self.save)
+        self._save_row.visible = False
 
     @property
     def widgets(self) -> list[Widget | Container[Widget]]:
         """The rows of buttons."""
-        return [row(self.command, self.python), self.save]
+        return [row(self.command, self.python), self._save_row]
 
     @property
     def record(self) -> dict[str, Any] | None:
@@ -69,7 +69,7 @@ class CopyButtons:
         self._result = result
         record = self.record
         self.command.enabled = self.python.enabled = record is not None
-        self.save.visible = record is not None and bool(input_files(record))
+        self._save_row.visible = record is not None and bool(input_files(record))
 
     def save_to(self, folder: Path) -> None:
         """Write the files that the command reads and that are not there, and say so."""

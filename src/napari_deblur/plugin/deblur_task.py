@@ -66,7 +66,7 @@ def deblur_layer(request: DeblurRequest) -> Task:
         values give smoother results.
     preview : Region, optional
         The only part of the one plane at `index` that is to be deblurred.
-    model, device, tile, kernel_size, refine, level, channel_axis, index
+    model, device, tile, kernel_size, refine, gamma, saturation, level, channel_axis, index
         See `napari_deblur.plugin.requests`.
 
     Returns

@@ -116,7 +116,9 @@ class TaskWidget(Container[Widget]):
 
     def _is_apt(self, widget: Widget) -> bool:
         """Whether an advanced field means anything now."""
-        return self.source.has_channel_choice if widget is self.source.channels else True
+        if widget is self.source.channels:
+            return self.source.has_channel_choice
+        return self._engine is None or self._engine.is_apt(widget)
 
     def _follow_image(self, view: LayerView | None) -> None:
         """Adapt the fields to the chosen image."""
@@ -184,6 +186,7 @@ class TaskWidget(Container[Widget]):
         self.source.channels.changed.connect(self._on_image_axes)
         if self._engine is not None:
             self._engine.fetch.clicked.connect(self.fetch)
+            self._engine.clipped.changed.connect(self._advanced.update)
         for widget in fields:
             if hasattr(widget, "changed"):
                 widget.changed.connect(self._refresh)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import PushButton, SpinBox, Widget
+from magicgui.widgets import ComboBox, FloatSpinBox, PushButton, SpinBox, Widget
 
 from napari_deblur.defaults import DEFAULT_ROUNDS, LARGEST_KERNEL
 from napari_deblur.engine.progress import SMALLEST_TILE
@@ -24,6 +25,7 @@ from napari_deblur.plugin.weights_task import can_be_fetched, missing_weights
 
 __all__ = ["EngineFields"]
 
+_FIND, _NONE, _FROM = "find", "none", "from"
 _FILES = ("analysis.safetensors", "synthesis.safetensors")
 
 
@@ -55,6 +57,31 @@ class EngineFields:
             tooltip="Side in pixels of the kernel that is estimated: odd, larger than the blur. 0 "
             "begins with the model's own and enlarges it as long as the kernel is cut off.",
         )
+        self.gamma = FloatSpinBox(
+            name="gamma",
+            label="gamma",
+            min=0.2,
+            max=5,
+            step=0.1,
+            value=1,
+            tooltip="Exponent that makes values proportional to light, in which blur adds up. 1 "
+            "for microscopes and raw files; 2.2 for photographs as cameras save them.",
+        )
+        self.clipped = ComboBox(
+            name="clipped",
+            label="clipped",
+            choices=[("found by themselves", _FIND), ("none", _NONE), ("from a value on", _FROM)],
+            tooltip="Pixels so bright that the camera clipped them do not say how bright they "
+            "were: what they miss is predicted from all others.",
+        )
+        self.level = FloatSpinBox(
+            name="saturation",
+            label="from value",
+            min=-1e9,
+            max=1e9,
+            value=255,
+            tooltip="Value from which pixels count as clipped, in the image's own units.",
+        )
         self.fetch = PushButton(text="Download weights", label="", visible=False)
         self.model.changed.connect(self.show_apt_fields)
 
@@ -66,7 +93,19 @@ class EngineFields:
     @property
     def more(self) -> Sequence[Widget]:
         """Fields that are shown on demand."""
-        return self.kernel_size, self.refine, self.device, self.tile
+        return (
+            self.kernel_size,
+            self.refine,
+            self.gamma,
+            self.clipped,
+            self.level,
+            self.device,
+            self.tile,
+        )
+
+    def is_apt(self, widget: Widget) -> bool:
+        """Whether a field means anything now."""
+        return widget is not self.level or self.clipped.value == _FROM
 
     def values(self) -> dict[str, Any]:
         """Arguments for the functions of this plugin."""
@@ -76,7 +115,13 @@ class EngineFields:
             "tile": int(self.tile.value) or None,
             "kernel_size": int(self.kernel_size.value) or None,
             "refine": int(self.refine.value),
+            "gamma": float(self.gamma.value),
+            "saturation": self._saturation,
         }
+
+    @property
+    def _saturation(self) -> float | None:
+        return {_FIND: None, _NONE: math.inf}.get(self.clipped.value, float(self.level.value))
 
     def show_apt_fields(self, *_: Any) -> None:
         """Show the folder, or the button that fetches weights, only where it is needed."""

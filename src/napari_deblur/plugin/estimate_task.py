@@ -63,7 +63,7 @@ def estimate_kernel_of_layer(request: EstimateRequest) -> Task:
     planes : {"each", "pooled", "shown"}
         For stacks: one kernel for each plane; one for all planes, whose statistics are pooled; or
         only that of the plane at `index`, taken for all.
-    model, device, tile, kernel_size, refine, level, channel_axis, index
+    model, device, tile, kernel_size, refine, gamma, saturation, level, channel_axis, index
         See `napari_deblur.plugin.requests`.
 
     Returns

@@ -19,6 +19,7 @@ from napari_deblur.plugin.preferences import DEVICES, Preferences
 from napari_deblur.plugin.slices import LayerView, level_names, view_layer
 
 __all__ = [
+    "AUTO",
     "FOLDER",
     "channel_choices",
     "device_field",
@@ -35,6 +36,9 @@ __all__ = [
 
 FOLDER = "a folder"
 """Choice of the model field that asks for a folder instead of a name."""
+
+AUTO = "auto"
+"""Model that stands for the one that suits the blur's size."""
 
 Choices = list[tuple[str, Any]]
 
@@ -59,14 +63,15 @@ def image_field(choices: Callable[[Any], Choices], label: str = "image") -> Comb
 
 def model_choices(_: Any = None) -> Choices:
     """Names of the known models, the default one first, and a folder of one's own."""
-    from napari_deblur.weights.registry import registry
+    from napari_deblur.weights.registry import classifier_entry, registry
 
     known = registry()
     default = known.default
     names = sorted(known.models, key=lambda name: (name != default, name))
-    return [(name + (" (default)" if name == default else ""), name) for name in names] + [
-        ("from a folder …", FOLDER)
-    ]
+    choices: Choices = [(name + (" (default)" if name == default else ""), name) for name in names]
+    if classifier_entry() is not None:
+        choices.append(("by the size of the blur", AUTO))
+    return [*choices, ("from a folder …", FOLDER)]
 
 
 def model_field() -> ComboBox:

@@ -14,6 +14,7 @@ from napari.layers import Image
 from numpy.typing import NDArray
 
 from napari_deblur.blur.field import FieldGrid
+from napari_deblur.blur.kernel import kernel_support
 from napari_deblur.plugin.metadata import KEY, MAP_FLOOR, mosaic_attributes, spread
 from napari_deblur.plugin.provenance import Record, describe
 from napari_deblur.plugin.requests import EngineRequest, layer_function
@@ -21,6 +22,9 @@ from napari_deblur.plugin.slices import LayerView
 from napari_deblur.plugin.tasks import Task, follow
 
 __all__ = ["MapRequest", "check_grid", "map_kernels_of_layer", "map_name", "map_task", "mosaic"]
+
+_SHARE_OF_CELL = 0.6  # of a cell's side that its kernel is drawn over
+_VISIBLE = 0.03  # of a kernel's peak, above which its values are drawn in any case
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +50,7 @@ def map_kernels_of_layer(request: MapRequest) -> Task:
         Any image layer.
     grid : tuple of int
         Rows and columns of cells.
-    model, device, tile, kernel_size, refine, level, channel_axis, index
+    model, device, tile, kernel_size, refine, gamma, saturation, level, channel_axis, index
         See `napari_deblur.plugin.requests`.
 
     Returns
@@ -84,7 +88,9 @@ def check_grid(view: LayerView, grid: tuple[int, int]) -> None:
 def mosaic(
     kernels: NDArray[np.float32], size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], float]:
-    """Draw kernels in the middle of the cells of a grid over the image.
+    """Draw kernels in the middle of the cells of a grid over the image, all magnified alike.
+
+    What all of them leave empty around themselves is cut off, so that they are drawn large.
 
     Parameters
     ----------
@@ -98,14 +104,17 @@ def mosaic(
     mosaic : ndarray, float32, 0 to 1
         Each kernel in a square of its own, from `MAP_FLOOR` to a peak of 1; 0 around them.
     pixel : float
-        Side of one of its pixels in pixels of the image, such that a kernel fills its cell.
+        Side of one of its pixels in pixels of the image.
     """
-    rows, columns, side, _ = kernels.shape
-    pixel = min(size[0] / rows, size[1] / columns) / (side + 2)
+    rows, columns, whole, _ = kernels.shape
+    supports = [kernel_support(each, _VISIBLE) for each in kernels.reshape(-1, whole, whole)]
+    side = min(whole, max(supports) + 2)
+    margin = (whole - side) // 2
+    pixel = min(size[0] / rows, size[1] / columns) * _SHARE_OF_CELL / side
     shape = [max(side, round(length / pixel)) for length in size]
     drawn = np.zeros(shape, dtype=np.float32)
     for row, column in product(range(rows), range(columns)):
-        kernel = kernels[row, column]
+        kernel = kernels[row, column, margin : margin + side, margin : margin + side]
         top = round((row + 0.5) * shape[0] / rows - side / 2)
         left = round((column + 0.5) * shape[1] / columns - side / 2)
         top, left = max(0, min(top, shape[0] - side)), max(0, min(left, shape[1] - side))

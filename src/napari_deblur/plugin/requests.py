@@ -84,6 +84,10 @@ class EngineRequest(LayerRequest):
         Side of the kernel that is estimated, odd; None to let the engine choose.
     refine : int
         Rounds in which an estimated kernel is improved on the image itself; 0 for none.
+    gamma : float
+        Exponent that makes values proportional to light: 1 for those that are, 2.2 for photographs.
+    saturation : float, optional
+        Value from which pixels count as clipped; None to find it, inf to treat none so.
     index : tuple of int, optional
         The plane to begin with, one number per stack axis; the first one by default.
     """
@@ -94,6 +98,8 @@ class EngineRequest(LayerRequest):
     tile: int | None = None
     kernel_size: int | None = None
     refine: int = DEFAULT_ROUNDS
+    gamma: float = 1.0
+    saturation: float | None = None
     index: Index | None = None
 
     def for_engine(self, view: LayerView) -> dict[str, Any]:
@@ -104,6 +110,8 @@ class EngineRequest(LayerRequest):
             "tile": self.tile,
             "kernel_size": self.kernel_size,
             "refine": self.refine,
+            "gamma": self.gamma,
+            "saturation": self.saturation,
             "channel_axis": view.engine_channel_axis,
         }
 

@@ -56,7 +56,7 @@ class Disclosure:
         self.is_open = not self.is_open
         self.update()
 
-    def update(self) -> None:
+    def update(self, *_: object) -> None:
         """Show what is to be shown."""
         apt = [widget for widget in self.widgets if self._is_apt(widget)]
         self.button.text = f"{'▾' if self.is_open else '▸'} {self._title}"

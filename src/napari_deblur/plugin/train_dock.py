@@ -22,7 +22,7 @@ from magicgui.widgets import (
 from napari.types import LayerDataTuple
 
 from napari_deblur.errors import DeblurError
-from napari_deblur.plugin.fields import FOLDER, image_choices, mark, model_choices
+from napari_deblur.plugin.fields import AUTO, FOLDER, image_choices, mark, model_choices
 from napari_deblur.plugin.loss_plot import LossPlot
 from napari_deblur.plugin.rows import LABEL_ROOM, row
 from napari_deblur.plugin.run import Listener, Runner, State, activity, stay_while, time_left
@@ -53,7 +53,7 @@ class TrainWidget(Container[Widget]):
         self._start = ComboBox(
             name="start",
             label="start",
-            choices=lambda _: [*model_choices(), (_SCRATCH, "")],
+            choices=lambda _: _starts(),
             tooltip="The model to fine-tune.",
         )
         self._model_folder = _folder_edit(
@@ -212,6 +212,12 @@ class TrainWidget(Container[Widget]):
 def train_widget(viewer: Any = None) -> TrainWidget:
     """Make the dialog; without a viewer for the current one."""
     return TrainWidget(viewer)
+
+
+def _starts() -> list[tuple[str, Any]]:
+    """Models to begin with; what chooses among them is none."""
+    models = [(name, value) for name, value in model_choices() if value != AUTO]
+    return [*models, (_SCRATCH, "")]
 
 
 def _folder_edit(name: str, label: str, tooltip: str) -> FileEdit:
