@@ -28,7 +28,7 @@ _PLACES = {"embedded": "comes with the program", "cached": "fetched", "absent": 
 @models_app.command(name="list")
 def list_models() -> None:
     """List the models, how they were trained, and whether their files are here."""
-    from napari_deblur.weights.registry import registry
+    from napari_deblur.weights.registry import classifier_entry, registry
 
     known = registry()
     if not known.models:
@@ -38,6 +38,10 @@ def list_models() -> None:
         say(f"  kernels up to {model.kernel_size} x {model.kernel_size} px")
         for entry in _files([name]):
             say(_describe(entry))
+    classifier = classifier_entry()
+    if classifier is not None:
+        say("auto: the model of the blur's size class, or the default")
+        say(_describe(classifier))
 
 
 @models_app.command()
