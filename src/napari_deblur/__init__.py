@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_deblur.engine.api import deblur, estimate_kernel
+    from napari_deblur.engine.lazy import deblur_lazy
 
     __version__: str
 
-__all__ = ["__version__", "deblur", "estimate_kernel"]
+__all__ = ["__version__", "deblur", "deblur_lazy", "estimate_kernel"]
 
 _HOMES = {
     "deblur": "napari_deblur.engine.api",
+    "deblur_lazy": "napari_deblur.engine.lazy",
     "estimate_kernel": "napari_deblur.engine.api",
 }
 

@@ -172,10 +172,20 @@ class Stack:
 
     def plane(self, of: Slice, array: Any = None) -> Any:
         """One slice of this array, or of one of the same shape; rows come before columns."""
+        return plane_of(self.array if array is None else array, of.index, self.turned)
+
+    @property
+    def rows_and_columns(self) -> tuple[int, int]:
+        """Axes of rows and of columns in the array."""
+        axes = self.axes or "YX"
+        return axes.index("Y"), axes.index("X")
+
+    @property
+    def turned(self) -> tuple[int, int] | None:
+        """Axes that a slice has exchanged, because columns come before rows in the array."""
         image_axes = [axis for axis in self.axes or "YX" if axis in "YXS" + self.channels]
         rows, columns = image_axes.index("Y"), image_axes.index("X")
-        turned = None if rows < columns else (columns, rows)
-        return plane_of(self.array if array is None else array, of.index, turned)
+        return None if rows < columns else (columns, rows)
 
     def value_ranges(self) -> list[tuple[float, float] | None]:
         """Black and white for every slice: those of its channel in the whole stack.

@@ -19,7 +19,7 @@ from itertools import pairwise, product
 
 from napari_deblur.errors import InputError
 
-__all__ = ["Tile", "plan_tiles"]
+__all__ = ["Tile", "plan_grid", "plan_tiles"]
 
 Window = tuple[slice, slice]
 
@@ -93,6 +93,38 @@ def plan_tiles(shape: tuple[int, int], tile: int, halo: int, *, align: int = 1) 
     tile, halo = _round_up(tile, align), _round_up(halo, align)
     rows, columns = (_plan_axis(length, tile, halo, align) for length in shape)
     return tuple(Tile(source=(y[0], x[0]), owned=(y[1], x[1])) for y, x in product(rows, columns))
+
+
+def plan_grid(shape: tuple[int, int], side: int, halo: int, *, align: int = 1) -> list[list[Tile]]:
+    """Cut an image into tiles on a regular grid, as chunks of arrays are cut.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Height and width of the image in pixels.
+    side : int
+        Side in pixels of the part that a tile owns; less only at the lower and right borders.
+    halo : int
+        Pixels that a window reaches beyond the owned part, where there is an image.
+    align : int
+        Windows start at multiples of this many pixels.
+
+    Returns
+    -------
+    list of list of Tile
+        Rows of tiles.
+    """
+    down, across = (
+        [
+            (
+                slice(max(0, (start - halo) // align * align), min(length, start + side + halo)),
+                slice(start, min(start + side, length)),
+            )
+            for start in range(0, length, side)
+        ]
+        for length in shape
+    )
+    return [[Tile(source=(y[0], x[0]), owned=(y[1], x[1])) for x in across] for y in down]
 
 
 def _plan_axis(length: int, tile: int, halo: int, align: int) -> list[tuple[slice, slice]]:
