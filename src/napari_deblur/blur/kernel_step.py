@@ -24,7 +24,7 @@ from napari_deblur.blur.kernel import check_side, delta_kernel
 from napari_deblur.blur.spectra import fast_length
 from napari_deblur.errors import InputError
 
-__all__ = ["NormalEquations", "clean_kernel", "normal_equations", "solve_kernel"]
+__all__ = ["NormalEquations", "clean_kernel", "kept_values", "normal_equations", "solve_kernel"]
 
 _ITERATIONS: Final = 60
 _NEIGHBOURS: Final = np.ones((3, 3), bool)
@@ -185,16 +185,26 @@ def clean_kernel(
     for name, value in (("floor", floor), ("speck", speck)):
         if not 0 <= value < 1:
             raise InputError(f"{name} is {value}: it must be at least 0 and below 1; use 0.05")
-    values = np.maximum(np.nan_to_num(np.asarray(kernel, np.float64)), 0)
+    values = kept_values(kernel, floor=floor, speck=speck)
     if values.max() == 0:
         return delta_kernel(values.shape[-1])
+    values = _centre_on_pixel(values)
+    return np.asarray(values / values.sum(), np.float32)
+
+
+def kept_values(
+    kernel: ArrayLike, *, floor: float = 0.05, speck: float = 0.05
+) -> NDArray[np.float64]:
+    """Return what `clean_kernel` keeps of a kernel (m, m), in its place; zeros elsewhere."""
+    values = np.maximum(np.nan_to_num(np.asarray(kernel, np.float64)), 0)
+    if values.max() == 0:
+        return values
     values[values < floor * values.max()] = 0
     labels, count = ndimage.label(values, _NEIGHBOURS)
     masses = ndimage.sum_labels(values, labels, np.arange(1, count + 1))
     kept = masses >= min(speck * masses.sum(), masses.max())
     values[~np.isin(labels, 1 + np.flatnonzero(kept))] = 0
-    values = _centre_on_pixel(values)
-    return np.asarray(values / values.sum(), np.float32)
+    return values
 
 
 def _centre_on_pixel(values: NDArray[np.float64]) -> NDArray[np.float64]:

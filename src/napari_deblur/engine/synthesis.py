@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Plan",
     "block_halo",
+    "choose_block",
     "choose_tile",
+    "count_steps",
     "deblur_block",
     "measure_noise",
     "noise_windows",
@@ -109,7 +111,7 @@ def choose_tile(pair: Pair) -> int:
     return _fitting(pair, largest, receptive_radius(config), _LIVE_MAPS * config.channels[0] * size)
 
 
-def _choose_block(pair: Pair, halo: int) -> int:
+def choose_block(pair: Pair, halo: int) -> int:
     """Largest side of blocks, likewise."""
     return _fitting(pair, _LARGEST_BLOCK, halo, _LIVE_IMAGES * 4)
 
@@ -135,14 +137,18 @@ def plan_blocks(
     pair: Pair, size: tuple[int, int], channels: int, kernel: NDArray[np.float32], tile: int
 ) -> Plan:
     """Cut an image of `size` (height, width) into blocks, and count the steps of its deblurring."""
-    config = pair.synthesis.config
     halo = block_halo(pair, kernel)
-    blocks = plan_tiles(size, _choose_block(pair, halo), halo, align=pair.synthesis.unet.stride)
-    passes = len(list(_batch_channels(pair, channels)))
-    per_block = (len(_plan_unet(pair, _shape(part), tile)) for part in blocks)
-    solves = config.iterations if config.front_end != "none" else 0
-    steps = sum(passes * (config.iterations * tiles + solves) for tiles in per_block)
+    blocks = plan_tiles(size, choose_block(pair, halo), halo, align=pair.synthesis.unet.stride)
+    steps = sum(count_steps(pair, _shape(part), channels, tile) for part in blocks)
     return Plan(blocks, tile, kernel, steps)
+
+
+def count_steps(pair: Pair, size: tuple[int, int], channels: int, tile: int) -> int:
+    """Count the steps in which `deblur_block` deblurs a window of `size` (height, width)."""
+    config = pair.synthesis.config
+    passes = len(list(_batch_channels(pair, channels)))
+    solves = config.iterations if config.front_end != "none" else 0
+    return passes * (config.iterations * len(_plan_unet(pair, size, tile)) + solves)
 
 
 def noise_windows(size: tuple[int, int]) -> list[Window]:

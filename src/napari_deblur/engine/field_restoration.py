@@ -1,0 +1,173 @@
+"""An image through the synthesis network with a kernel of its own for every cell of a grid.
+
+Each cell's kernel deblurs the part of the image where the cell has weight, and a little more; the
+results are added up with weights that sum to one and fade from cell to cell.  So there are no
+seams, whatever the kernels are.  Memory is bounded as for one kernel: what is added up is a block,
+which is written when all cells that it touches are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_deblur.blur.field import FieldGrid, KernelField, Window
+from napari_deblur.blur.kernel import kernel_support
+from napari_deblur.engine.output import output_for
+from napari_deblur.engine.progress import Progress, with_smaller_tiles
+from napari_deblur.engine.restoration import Restored
+from napari_deblur.engine.synthesis import (
+    Plan,
+    choose_block,
+    choose_tile,
+    count_steps,
+    deblur_block,
+    is_cut_off,
+)
+from napari_deblur.engine.tiles import plan_tiles
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_deblur.engine.layout import Picture
+    from napari_deblur.engine.options import Options
+    from napari_deblur.engine.pair import Pair
+
+__all__ = ["restore_field"]
+
+_RAMP = 1.0  # cells fade into each other over their whole width: kernels change steadily
+_SMALLEST_HALO = 16  # pixels; errors at the rim of a piece have next to no weight
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What one cell contributes to a block: where it counts, and what it is computed from."""
+
+    cell: tuple[int, int]
+    counts: Window
+    source: Window
+
+    @property
+    def inner(self) -> Window:
+        rows, columns = (
+            slice(part.start - whole.start, part.stop - whole.start)
+            for part, whole in zip(self.counts, self.source, strict=True)
+        )
+        return rows, columns
+
+    @property
+    def size(self) -> tuple[int, int]:
+        rows, columns = self.source
+        return rows.stop - rows.start, columns.stop - columns.start
+
+
+def restore_field(
+    pair: Pair,
+    picture: Picture,
+    field: KernelField,
+    noise: NDArray[np.float32],
+    options: Options,
+    out: Any = None,
+) -> Generator[Progress, None, Restored]:
+    """Deblur an image with a field of kernels.
+
+    Parameters
+    ----------
+    pair : Pair
+        The networks.
+    picture : Picture
+        The image.
+    field : KernelField
+        The kernels.
+    noise : ndarray of shape (C,), float32
+        See `napari_deblur.engine.restoration.noise_levels`.
+    options : Options
+        `tile` and `saturation` are looked at.
+    out : array, optional
+        Where to write.
+    """
+    target = output_for(picture, out)
+    rows, columns = field.grid.shape
+    middle = field.kernels[rows // 2, columns // 2]
+    fills = options.saturation is not None or is_cut_off(pair, picture, middle)
+
+    def steps(side: int) -> Generator[Progress, None, int]:
+        yield from _deblur(pair, picture, field, noise, target, tile=side, fills=fills)
+        return side
+
+    used = yield from with_smaller_tiles(steps, options.tile or choose_tile(pair), pair.device)
+    return Restored(target, used)
+
+
+def _deblur(
+    pair: Pair,
+    picture: Picture,
+    field: KernelField,
+    noise: NDArray[np.float32],
+    out: Any,
+    *,
+    tile: int,
+    fills: bool,
+) -> Generator[Progress, None, None]:
+    layout = picture.layout
+    halo = max(_SMALLEST_HALO, *(kernel_support(each) for row in field.kernels for each in row))
+    blocks = [part.owned for part in plan_tiles(layout.size, choose_block(pair, halo), 0)]
+    pieces = [_plan_pieces(field.grid, block, halo) for block in blocks]
+    total = sum(
+        count_steps(pair, piece.size, layout.channels, tile) for part in pieces for piece in part
+    )
+    done = 0
+    yield Progress("deblur", done, total)
+    for block, parts in zip(blocks, pieces, strict=True):
+        height, width = (side.stop - side.start for side in block)
+        blended = np.zeros((layout.channels, height, width), np.float32)
+        for piece in parts:
+            image = picture.read(piece.source)
+            clipped = layout.clipped(image) if fills else None
+            plan = Plan((), tile, field.kernels[piece.cell], steps=0)
+            steps = deblur_block(pair, image, plan, noise, clipped)
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    sharp: NDArray[np.float32] = end.value
+                    break
+                done += 1
+                yield Progress("deblur", done, total)
+            weights = field.grid.weights(piece.cell, piece.counts, _RAMP)
+            place = _within(piece.counts, block)
+            blended[:, *place] += weights * sharp[:, *piece.inner]
+        picture.write(out, block, blended)
+
+
+def _plan_pieces(grid: FieldGrid, block: Window, halo: int) -> list[_Piece]:
+    """The cells that have weight in a block."""
+    pieces = []
+    for cell in grid.cells:
+        counts = _overlap(grid.support(cell, _RAMP), block)
+        if counts is None:
+            continue
+        rows, columns = (
+            slice(max(0, part.start - halo), min(side, part.stop + halo))
+            for part, side in zip(counts, grid.size, strict=True)
+        )
+        pieces.append(_Piece(cell, counts, (rows, columns)))
+    return pieces
+
+
+def _overlap(one: Window, other: Window) -> Window | None:
+    rows, columns = (
+        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
+    )
+    return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
+
+
+def _within(part: Window, whole: Window) -> Window:
+    """A window counted from the corner of one that holds it."""
+    rows, columns = (
+        slice(a.start - b.start, a.stop - b.start) for a, b in zip(part, whole, strict=True)
+    )
+    return rows, columns
