@@ -15,8 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_deblur.errors import ModelError, WeightsError
+from napari_deblur.networks.classifier import BlurSizeClassifier
+from napari_deblur.networks.presets import PRESETS
 from napari_deblur.weights import fetch, registry
 from napari_deblur.weights.entries import ModelEntry, Registry, Trained, WeightsEntry
+from napari_deblur.weights.files import save_weights
 from napari_deblur.weights.register import entry_for, main
 from napari_deblur.weights.registry import find_model, find_weights, local_model, models
 from napari_deblur.weights.registry_text import parse_registry, to_toml
@@ -255,6 +258,31 @@ def test_printed_tables_are_a_registry(
     known = parse_registry('default = "mine"\n' + capsys.readouterr().out)
     assert known.models["mine"].analysis == "mine-analysis.safetensors"
     assert set(known.files) == {"mine-analysis.safetensors", "mine-synthesis.safetensors"}
+
+
+def test_the_classifier_is_registered_alone_and_found_by_its_kind(
+    save: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = ["--name", "size", "--preset", "tiny", "--training-data", "x", "--licence", "CC0-1.0"]
+    main([str(save("classifier")), *options])
+    pair = replace(MODEL, size_class=(1, 31))
+    text = to_toml(Registry(dict(list(FILES.items())[:2]), {"one": pair}, "one"))
+    known = parse_registry(f"{text}\n{capsys.readouterr().out}")
+    monkeypatch.setattr(registry, "registry", lambda: known)
+    found = registry.classifier_entry()
+    assert found is not None
+    assert found.file == "size.safetensors"
+    assert registry.pair_of_class((1, 31)) == "one"
+    assert registry.pair_of_class((32, 61)) is None
+    assert find_model("auto") == find_model("default")
+
+
+def test_the_size_of_a_classifiers_kernels_counts_how_much_it_shrinks(tmp_path: Path) -> None:
+    config = replace(PRESETS["tiny"].classifier, shrink=4)
+    save_weights(tmp_path / "c.safetensors", BlurSizeClassifier(config), "classifier", config, {})
+    assert find_weights(tmp_path / "c.safetensors").kernel_size == config.kernel_size == 57
 
 
 def test_registry_and_paths_need_neither_torch_nor_pooch() -> None:

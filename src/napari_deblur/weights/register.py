@@ -1,7 +1,7 @@
 """Describe weights files for the registry.
 
 ``python -m napari_deblur.weights.register analysis.safetensors synthesis.safetensors --name NAME``
-prints the tables to add to ``registry.toml``.
+prints the tables to add to ``registry.toml``; with a classifier's file alone, the one for that.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def entry_for(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the registry's tables for a pair of weights files.
+    """Print the registry's tables for a pair of weights files, or for a classifier.
 
     Parameters
     ----------
@@ -96,28 +96,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Command line without the program; by default that of the process.
     """
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("analysis", type=Path)
-    parser.add_argument("synthesis", type=Path)
-    parser.add_argument("--name", required=True, help="the model's name")
+    parser.add_argument("analysis", type=Path, help="or the classifier, alone")
+    parser.add_argument("synthesis", type=Path, nargs="?")
+    parser.add_argument("--name", required=True, help="the model's name, or the classifier's")
     parser.add_argument("--description", default="", help="what it is for, in one sentence")
     parser.add_argument("--preset", required=True)
     parser.add_argument("--training-data", required=True)
     parser.add_argument("--licence", required=True, help="SPDX identifier")
     parser.add_argument("--recipe", default="")
     options = parser.parse_args(arguments)
-    model = local_model(options.analysis, options.synthesis)
-    entries = [
-        entry_for(
+
+    def entry(path: Path, file: str) -> WeightsEntry:
+        return entry_for(
             path,
             preset=options.preset,
             training_data=options.training_data,
             licence=options.licence,
             recipe=options.recipe,
-            file=f"{options.name}-{kind}.safetensors",
+            file=file,
         )
-        for path, kind in ((options.analysis, "analysis"), (options.synthesis, "synthesis"))
-    ]
-    first, second = entries
+
+    if options.synthesis is None:
+        print(to_toml(entry(options.analysis, f"{options.name}.safetensors")))  # noqa: T201
+        return
+    model = local_model(options.analysis, options.synthesis)
+    first = entry(options.analysis, f"{options.name}-analysis.safetensors")
+    second = entry(options.synthesis, f"{options.name}-synthesis.safetensors")
     pair = ModelEntry(options.name, first.file, second.file, model.kernel_size, options.description)
     print("\n".join([to_toml(first), to_toml(second), to_toml(pair)]))  # noqa: T201
 
