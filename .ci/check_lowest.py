@@ -52,7 +52,7 @@ def main() -> int:
     print(text, flush=True)
     words = sys.argv[1:] or TESTS
     # Old packages warn of what newer ones changed: no concern of this test.
-    command = [programs / "python", "-m", "pytest", "-q", "-W", "default", *words]
+    command = [programs / "python", "-m", "pytest", "-q", "-o", "filterwarnings=default", *words]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 

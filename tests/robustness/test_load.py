@@ -67,7 +67,7 @@ def run_one(index: int, model: str, refine: int) -> None:
 
 
 def test_memory_is_flat_over_many_runs(model: str) -> None:
-    _, growth = figures(partial(run_one, model=model, refine=0), warm_up=20, runs=60)
+    _, growth = figures(partial(run_one, model=model, refine=0), warm_up=12, runs=30)
     assert growth < 12
 
 

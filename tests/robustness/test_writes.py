@@ -148,7 +148,8 @@ def test_a_run_killed_at_any_moment_leaves_a_whole_file_or_none(
     target = photo.with_name("sharp.tif")
     began = time.perf_counter()
     whole = start(PROGRAM, photo, model, "--overwrite")
-    assert whole.wait(timeout=120) == 0, whole.communicate()
+    _, err = whole.communicate(timeout=120)
+    assert whole.returncode == 0, err
     life = time.perf_counter() - began
     content = tifffile.imread(target)
     kills = max(4, round(60 * soak_share))
