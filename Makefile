@@ -19,7 +19,7 @@ BENCH ?= ../shared/bench
 ON_SCREEN = $(if $(shell command -v xvfb-run 2>/dev/null),\
 	env LIBGL_ALWAYS_SOFTWARE=1 QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1920x1080x24 +extension GLX")
 
-.PHONY: help demo test lint format types layers unit manifest wheel docs bench accuracy screenshots soak \
+.PHONY: help demo test lint format types layers unit manifest wheel docs bench speed accuracy screenshots soak \
 	lowest snapshots constraints venv clean distclean
 
 help: ## Say what there is to make
@@ -61,11 +61,19 @@ docs: $(VENV)/.dev ## Build the documentation into site/
 bench: $(VENV)/.dev ## Measure speed and memory
 	for script in $(filter-out benchmarks/_% benchmarks/accuracy.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
+speed: $(VENV)/.dev ## Measure speed and memory for the documentation (an hour on a quiet machine)
+	set -e; for name in reference correlation inference scaling classical startup; do \
+		$(BIN)/python benchmarks/$$name.py --full --json benchmarks/results/$$name.json; done
+	$(BIN)/python benchmarks/precision.py --full --pictures $(BENCH)/../data/kodak.zip \
+		--levin $(BENCH)/levin --json benchmarks/results/precision.json
+	$(BIN)/python benchmarks/_speed_tables.py
+
 accuracy: $(VENV)/.dev ## Measure accuracy for the documentation (BENCH=folder of the benchmarks)
 	$(BIN)/python benchmarks/accuracy.py --bench $(BENCH) $(ARGS)
 
 screenshots: $(VENV)/.dev $(VENV)/.screen ## Make the pictures of the documentation anew
 	$(ON_SCREEN) $(BIN)/python docs/screenshots.py
+	$(BIN)/python docs/tutorial_pictures.py
 
 soak: $(VENV)/.dev $(VENV)/.screen ## Run the tests that take minutes to hours; keep their figures
 	NAPARI_STRICT_QT=1 $(ON_SCREEN) $(BIN)/python .ci/soak.py $(TESTS)
