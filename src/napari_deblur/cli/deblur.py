@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_deblur.cli.codes import FAILED
-from napari_deblur.cli.messages import note, say
+from napari_deblur.cli.messages import note, repeat, say
 from napari_deblur.cli.options import (
     Axes,
     ChannelAxis,
@@ -24,6 +27,7 @@ from napari_deblur.cli.options import (
     Region,
     Saturation,
     SaveKernel,
+    Scheduler,
     Tile,
 )
 from napari_deblur.cli.outputs import (
@@ -38,8 +42,13 @@ from napari_deblur.defaults import DEFAULT_ROUNDS
 from napari_deblur.errors import DeblurError, InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from distributed import Client
+    from numpy.typing import NDArray
+
     from napari_deblur.cli.kernel_files import KernelFile
     from napari_deblur.cli.work import Settings
+    from napari_deblur.engine.stacks import Stack
 
 __all__ = ["deblur"]
 
@@ -87,6 +96,7 @@ def deblur(  # noqa: PLR0913  one parameter for each option
     noise: Noise = None,
     axes: Axes = None,
     channel_axis: ChannelAxis = None,
+    scheduler: Scheduler = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Deblur images.
@@ -108,11 +118,14 @@ def deblur(  # noqa: PLR0913  one parameter for each option
     settings = Settings(
         model, device, tile, kernel_size, refine, noise, part, gamma=gamma, saturation=saturation
     )
-    pair = settings.open()
+    # On a cluster the workers have the device, and perhaps this machine has not.
+    pair = (settings if scheduler is None else replace(settings, device="cpu")).open()
     given = None if kernel is None else KernelFile.read(kernel, largest=pair.largest_kernel)
     task = _Task(settings, axes, channel_axis, given, save_kernel, one_kernel, overwrite)
     with progress_bar() as report:
-        if len(jobs) == 1:
+        if scheduler is not None:
+            _run_on_cluster(scheduler, task, jobs, report)
+        elif len(jobs) == 1:
             task.run(jobs[0], report)
         else:
             _run_batch(task, jobs, report)
@@ -132,26 +145,82 @@ class _Task:
 
     def run(self, job: Job, report: Report) -> None:
         """Deblur one file; nothing is written unless all of it went well."""
-        from napari_deblur.cli.kernel_files import write_kernels
-        from napari_deblur.cli.work import deblur_stack, estimate_pooled, open_stack
+        from napari_deblur.cli.work import deblur_stack, estimate_pooled
+
+        with self._opened(job) as (stack, given, out):
+            known = given
+            if given is None and self.one_kernel and len(stack.slices) > 1:
+                shared = estimate_pooled(stack, self.settings, report, job.source.name)
+                known = [shared] * len(stack.slices)
+            used = deblur_stack(stack, known, self.settings, report, job.source.name, out)
+        self._finish(job, stack, used)
+
+    def run_blocks(self, client: Client, job: Job, report: Report) -> None:
+        """Deblur one file on a cluster; nothing is written unless all of it went well."""
+        from napari_deblur.cli.cluster import deblur_blocks
+
+        with self._opened(job) as (stack, known, out):
+            used = deblur_blocks(
+                client,
+                stack,
+                known,
+                self.settings,
+                out,
+                report=report,
+                label=job.source.name,
+                one_kernel=self.one_kernel,
+            )
+        self._finish(job, stack, used)
+
+    @contextmanager
+    def _opened(self, job: Job) -> Iterator[tuple[Stack, list[NDArray[Any]] | None, Any]]:
+        """The images of a file, their kernels if they are known, and what takes the results."""
+        from napari_deblur.cli.work import open_stack
         from napari_deblur.files.images import create_image
 
         image, stack = open_stack(job.source, self.axes, self.channels)
         check_format(job.target, image)
         known = None if self.kernel is None else self.kernel.for_slices(stack)
-        if self.one_kernel and len(stack.slices) > 1:
-            shared = estimate_pooled(stack, self.settings, report, job.source.name)
-            known = [shared] * len(stack.slices)
         with (
             folder_of(job.target),
             create_image(job.target, image.array.shape, image.array.dtype, like=image) as out,
         ):
-            used = deblur_stack(stack, known, self.settings, report, job.source.name, out)
+            yield stack, known, out
+
+    def _finish(self, job: Job, stack: Stack, used: Sequence[NDArray[np.float32]]) -> None:
+        from napari_deblur.cli.kernel_files import write_kernels
+
         say(f"{job.source} -> {job.target}")
         if self.save_kernel:
             path = kernel_path(job.target)
             write_kernels(path, used[:1] if self.one_kernel else used, stack)
             say(f"kernel -> {path}")
+
+
+def _run_on_cluster(address: str, task: _Task, jobs: list[Job], report: Report) -> None:
+    from napari_deblur.cli.cluster import connect, run_jobs
+
+    # The workers have working folders of their own.
+    jobs = [Job(each.source.absolute(), each.target.absolute()) for each in jobs]
+    with connect(address) as client:
+        if len(jobs) == 1:
+            task.run_blocks(client, jobs[0], report)
+            return
+        failed = []
+        run = partial(task.run, report=_report_nothing)
+        for job, messages, error in run_jobs(client, run, jobs, report):
+            for message in messages:
+                repeat(message)
+            if error is not None and not isinstance(error, DeblurError):
+                raise error
+            if error is not None:
+                note(f"skipped '{job.source}': {error}")
+                failed.append(str(job.source))
+    _sum_up(failed, len(jobs))
+
+
+def _report_nothing(_description: str, _done: int, _total: int) -> None:
+    pass
 
 
 def _run_batch(task: _Task, jobs: list[Job], report: Report) -> None:
@@ -162,7 +231,11 @@ def _run_batch(task: _Task, jobs: list[Job], report: Report) -> None:
         except DeblurError as error:
             note(f"skipped '{job.source}': {error}")
             failed.append(str(job.source))
-    say(f"{len(jobs) - len(failed)} of {len(jobs)} images deblurred")
+    _sum_up(failed, len(jobs))
+
+
+def _sum_up(failed: list[str], count: int) -> None:
+    say(f"{count - len(failed)} of {count} images deblurred")
     if failed:
         note(f"{len(failed)} skipped: {', '.join(failed)}")
         raise typer.Exit(FAILED)

@@ -23,6 +23,7 @@ __all__ = [
     "Region",
     "Saturation",
     "SaveKernel",
+    "Scheduler",
     "Tile",
     "number",
     "whole_number",
@@ -158,6 +159,15 @@ SaveKernel = Annotated[
     typer.Option(
         "--save-kernel",
         help="Also write the kernel, as OUT_kernel.tif; of a stack, those of all slices.",
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Compute on a cluster of dask.distributed: address of its scheduler, or scheduler "
+        "file.  Of several images each is a task; a single one is cut into blocks.",
     ),
 ]
 InputImage = Annotated[

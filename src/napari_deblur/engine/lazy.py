@@ -19,10 +19,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from napari_deblur.blur.clipping import clipping_level
 from napari_deblur.blur.kernel import check_kernel
 from napari_deblur.defaults import DEFAULT_ROUNDS
+from napari_deblur.engine.auto import choose
 from napari_deblur.engine.devices import pick_device
 from napari_deblur.engine.estimation import Estimate
 from napari_deblur.engine.layout import (
@@ -64,6 +66,7 @@ _KERNEL_WINDOWS = 16
 _BAND = 1 << 24  # values that one task surveys
 _SMALLEST_BLOCK = 64
 _LEAST_ROWS = 64  # in a band
+_HERE = torch.device("cpu")  # of the networks that only their sizes are asked of
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,20 @@ class LazyResult:
 
 
 @dataclass(frozen=True)
+class _Found:
+    """The kernel of a slice, and the model to deblur it with."""
+
+    estimate: Estimate
+    model: str | Path
+
+
+@dataclass(frozen=True)
 class _Known:
-    """What all blocks of a slice are told."""
+    """What all blocks of a slice are told; `options` name their model, and no region."""
 
     layout: Layout
-    found: Estimate
+    kernel: NDArray[np.float32]
+    informative: bool
     noise: NDArray[np.float32]
     options: Options
 
@@ -206,24 +218,27 @@ def deblur_stack_lazy(
     """
     if block < _SMALLEST_BLOCK:
         raise InputError(f"block {block} is too small: give {_SMALLEST_BLOCK} pixels or more")
-    pair = load_pair(options.model, pick_device(options.device))
     sources = [_source(stack, each) for each in stack.slices]
     layouts = _layouts(stack, sources, options)
     if kernels is None:
         found = _estimate(sources, layouts, options, together=one_kernel)
     else:
-        checked = [check_kernel(each, largest=pair.largest_kernel) for each in kernels]
-        found = [Estimate(each, informative=True) for each in checked]
-    levels = _noise(sources, layouts, options)
-    options = replace(options, region=None)
-    known = [_Known(*each, options) for each in zip(layouts, found, levels, strict=True)]
+        found = [_given(each, options) for each in kernels]
+    known = _measure(sources, layouts, found, options)
     if options.saturation is None:
         known = _decide_saturation(sources, known)
     pieces = [
-        _assemble(stack, of, source, each, pair, block)
+        _assemble(stack, of, source, each, block)
         for of, source, each in zip(stack.slices, sources, known, strict=True)
     ]
-    return LazyResult(_join(stack, pieces), tuple(each.kernel for each in found))
+    return LazyResult(_join(stack, pieces), tuple(each.kernel for each in known))
+
+
+def _given(kernel: ArrayLike, options: Options) -> _Found:
+    checked = check_kernel(kernel)
+    model = choose(options, (), _HERE, checked).model
+    check_kernel(checked, largest=load_pair(model, _HERE).largest_kernel)
+    return _Found(Estimate(checked, informative=True), model)
 
 
 def _stack(source: ArraySource, axes: str | None, channel_axis: int | None) -> Stack:
@@ -276,7 +291,7 @@ def _task(function: Callable[..., object], *arguments: object) -> Delayed:
 def _compute(tasks: Sequence[object]) -> tuple[Any, ...]:
     from dask.base import compute
 
-    found: tuple[Any, ...] = compute(*tasks)  # type: ignore[no-untyped-call]
+    found: tuple[Any, ...] = compute(*tasks)
     return found
 
 
@@ -374,7 +389,7 @@ def _decide_saturation(sources: Sequence[_Source], known: Sequence[_Known]) -> l
         [
             _task(_cut_off, source.cut(each.layout.index(window)), each)
             for window in noise_windows(each.layout.size)
-            if each.found.informative and math.isfinite(each.layout.saturation)
+            if each.informative and math.isfinite(each.layout.saturation)
         ]
         for source, each in zip(sources, known, strict=True)
     ]
@@ -388,7 +403,7 @@ def _decide_saturation(sources: Sequence[_Source], known: Sequence[_Known]) -> l
 
 def _cut_off(window: Sequence[Any], known: _Known) -> bool:
     picture = _picture(_read(window), known.layout)
-    return is_cut_off(_pair(known.options), picture, known.found.kernel)
+    return is_cut_off(_pair(known.options), picture, known.kernel)
 
 
 def _extremes(window: Sequence[Any], axis: int | None, first_row: int) -> tuple[float, float]:
@@ -402,7 +417,7 @@ def _span(bounds: Any) -> tuple[float, float]:
 
 def _estimate(
     sources: Sequence[_Source], layouts: Sequence[Layout], options: Options, *, together: bool
-) -> list[Estimate]:
+) -> list[_Found]:
     """The kernel of every slice, or the one that all share."""
     frames = []
     for source, layout in zip(sources, layouts, strict=True):
@@ -412,7 +427,7 @@ def _estimate(
     groups = [_spread([each for frame in frames for each in frame])] if together else frames
     bare = replace(options, region=None)
     found = _compute([_task(_find, each, bare) for each in groups])
-    if not all(each.informative for each in found):
+    if not all(each.estimate.informative for each in found):
         warnings.warn(
             "there is no texture, so the blur cannot be estimated: the image is left as it is",
             NothingToEstimateWarning,
@@ -434,24 +449,36 @@ def _within(region: Region, window: Window) -> Region:
     return Region(rows, columns, None if region.mask is None else region.mask[window])
 
 
-def _find(frames: Sequence[tuple[Any, Layout, Region]], options: Options) -> Estimate:
+def _find(frames: Sequence[tuple[Any, Layout, Region]], options: Options) -> _Found:
     pictures = [(_picture(_read(window), layout), region) for window, layout, region in frames]
+    device = pick_device(options.device)
+    choice = choose(options, pictures, device)
+    pair = load_pair(choice.model, device)
     with warnings.catch_warnings(action="ignore", category=NothingToEstimateWarning):
-        return drain(find_kernel(_pair(options), pictures, options))
+        found = drain(find_kernel(pair, pictures, options, choice.kernel_size))
+    return _Found(found, choice.model)
 
 
-def _noise(
-    sources: Sequence[_Source], layouts: Sequence[Layout], options: Options
-) -> list[NDArray[np.float32]]:
-    """Noise of every channel of every slice: the median over windows."""
+def _measure(
+    sources: Sequence[_Source],
+    layouts: Sequence[Layout],
+    found: Sequence[_Found],
+    options: Options,
+) -> list[_Known]:
+    """Add the noise of every channel of every slice: the median over windows."""
+    told = [replace(options, region=None, model=each.model) for each in found]
     tasks = [
         [
-            _task(_noise_in, source.cut(layout.index(each)), layout, options)
+            _task(_noise_in, source.cut(layout.index(each)), layout, own)
             for each in noise_windows(layout.size)
         ]
-        for source, layout in zip(sources, layouts, strict=True)
+        for source, layout, own in zip(sources, layouts, told, strict=True)
     ]
-    return [np.median(each, axis=0).astype(np.float32) for each in _compute(tasks)]
+    levels = [np.median(each, axis=0).astype(np.float32) for each in _compute(tasks)]
+    return [
+        _Known(layout, each.estimate.kernel, each.estimate.informative, noise, own)
+        for layout, each, noise, own in zip(layouts, found, levels, told, strict=True)
+    ]
 
 
 def _noise_in(window: Sequence[Any], layout: Layout, options: Options) -> NDArray[np.float32]:
@@ -461,14 +488,12 @@ def _noise_in(window: Sequence[Any], layout: Layout, options: Options) -> NDArra
 # ---------------------------------------------------------------------------- blocks
 
 
-def _assemble(
-    stack: Stack, of: Slice, source: _Source, known: _Known, pair: Pair, block: int
-) -> NDArray[Any]:
+def _assemble(stack: Stack, of: Slice, source: _Source, known: _Known, block: int) -> NDArray[Any]:
     """Blocks of a slice as dask arrays with the stack's axes, in an array (rows, columns)."""
     import dask.array as da
 
-    layout = known.layout
-    halo = block_halo(pair, known.found.kernel) if known.found.informative else 0
+    layout, pair = known.layout, load_pair(known.options.model, _HERE)
+    halo = block_halo(pair, known.kernel) if known.informative else 0
     tiles = plan_grid(layout.size, block, halo, align=pair.synthesis.unet.stride)
     told = _node(known)
     counted = tuple(np.newaxis if isinstance(part, int) else slice(None) for part in of.index)
@@ -481,9 +506,7 @@ def _assemble(
         shape = [part.stop - part.start for part in tile.owned]
         if layout.channel_axis is not None:
             shape.insert(layout.channel_axis, layout.shape[layout.channel_axis])
-        piece = da.from_delayed(  # type: ignore[no-untyped-call]
-            task, tuple(shape), layout.dtype
-        )
+        piece = da.from_delayed(task, tuple(shape), layout.dtype)
         grid[position] = (piece if turned is None else da.swapaxes(piece, *turned))[counted]
     return grid
 
@@ -491,10 +514,10 @@ def _assemble(
 def _deblur(window: Sequence[Any], known: _Known, tile: Tile) -> NDArray[Any]:
     piece = _read(window)
     inner = known.layout.index(tile.inner)
-    if not known.found.informative:
+    if not known.informative:
         return piece[inner]
     picture, options = _picture(piece, known.layout), known.options
-    steps = restore(_pair(options), picture, known.found.kernel, known.noise, options)
+    steps = restore(_pair(options), picture, known.kernel, known.noise, options)
     image: NDArray[Any] = drain(steps).image[inner]
     return image
 
@@ -516,7 +539,7 @@ def _join(stack: Stack, grids: Sequence[NDArray[Any]]) -> da.Array:
             place = [part if isinstance(part, int) else 0 for part in of.index]
             place[rows], place[columns] = row, column
             nested[tuple(place)] = grid[row, column]
-    image: da.Array = da.block(nested.tolist())  # type: ignore[no-untyped-call]
+    image: da.Array = da.block(nested.tolist())
     return image
 
 
