@@ -12,6 +12,7 @@ memory already.
 
 from __future__ import annotations
 
+import statistics
 import sys
 import tempfile
 import time
@@ -151,6 +152,7 @@ def main(arguments: list[str]) -> int:
         times = _measure.interleave(tasks, rounds, device)
     middle = _measure.medians(times)
     rates = {name: amount / middle[name] for name, (_, amount) in limits.items()}
+    spent = {name: _whole(run.stages) for name, run in runs.items()}
     precision = _measure.name_of(convolution_dtype(pick_device(device)))
     ceiling = rates[f"matrix product {precision}"]
     figures: dict[str, Any] = {
@@ -159,26 +161,35 @@ def main(arguments: list[str]) -> int:
         "weights": "paper: random; compact: shipped",
         "precision": precision,
         "ceilings": rates,
-        "seconds": {name: middle[name] for name in runs},
+        "seconds": {name: statistics.median(each) for name, each in spent.items()},
         "seconds of stages": {
-            name: _measure.medians({k: v[1:] for k, v in run.stages.items()})
-            for name, run in runs.items()
+            name: _measure.medians(_warm(run.stages)) for name, run in runs.items()
         },
         "times the reference's speed": {
-            name: _measure.ratio(times["reference"], times[name]) for name in runs
+            name: _measure.ratio(spent["reference"], spent[name]) for name in runs
         },
     }
     work = operations(PRESETS["paper"].synthesis, height, width)
-    spent = figures["seconds of stages"]["paper"]["deblur"]
+    rate = work / figures["seconds of stages"]["paper"]["deblur"]
     figures["synthesis, paper"] = {
         "operations": work,
-        "operations per second": work / spent,
-        "share of the matrix product": work / spent / ceiling,
+        "operations per second": rate,
+        "share of the matrix product": rate / ceiling,
     }
     figures["peak bytes"] = {
         name: _measure.apart(peak, name, device, options.threads, (height, width)) for name in timed
     }
     return _measure.finish("inference", options, figures)
+
+
+def _warm(stages: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Seconds of each stage without the first round; opening the networks is no part of it."""
+    return {name: taken[1:] for name, taken in stages.items() if name != "load"}
+
+
+def _whole(stages: dict[str, list[float]]) -> list[float]:
+    """Seconds of all stages together, round by round."""
+    return [sum(parts) for parts in zip(*_warm(stages).values(), strict=True)]
 
 
 def _task(run: Callable[[Image], Image], picture: Image) -> Callable[[], object]:

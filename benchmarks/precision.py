@@ -5,7 +5,7 @@ are (`--levin`); all are deblurred twice with the true kernel, alike but for the
 convolutions.  Without folders, with a small picture that scikit-image brings.
 
     python benchmarks/precision.py
-    python benchmarks/precision.py --full --pictures kodak --levin levin --json precision.json
+    python benchmarks/precision.py --full --pictures kodak.zip --levin levin --json precision.json
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,16 +54,15 @@ def compare(cases: Sequence[Source], protocol: Protocol, device: str) -> dict[st
 
 def main(arguments: list[str]) -> int:
     made = _measure.parser(__doc__)
-    made.add_argument("--pictures", type=Path, help="folder of sharp pictures, Kodak's for example")
+    made.add_argument("--pictures", type=Path, help="folder or zip of sharp pictures, e.g. Kodak's")
     made.add_argument("--levin", type=Path, help="folder of Levin's 32 images")
     options = _measure.start(made, arguments)
     most = None if options.full else 1
     figures: dict[str, Any] = {"model": "default", "kernel": "true"}
     with tempfile.TemporaryDirectory() as folder:
-        io.imsave(Path(folder) / "picture.png", _samples.grey_picture(160, 160))
-        pictures = options.pictures or Path(folder)
+        pictures = _unpacked(options.pictures, Path(folder))
         cases = simulated.find_cases(pictures)[:most]
-        figures[pictures.name if options.pictures else "sample picture"] = compare(
+        figures[options.pictures.stem if options.pictures else "sample picture"] = compare(
             cases, simulated.PROTOCOL, options.device
         )
         if options.levin:
@@ -70,6 +70,18 @@ def main(arguments: list[str]) -> int:
                 levin.find_cases(options.levin)[:most], levin.PROTOCOL, options.device
             )
     return _measure.finish("precision", options, figures)
+
+
+def _unpacked(pictures: Path | None, scratch: Path) -> Path:
+    """The folder of pictures; one with a sample picture where none is given."""
+    if pictures is None:
+        io.imsave(scratch / "picture.png", _samples.grey_picture(160, 160))
+        return scratch
+    if pictures.suffix != ".zip":
+        return pictures
+    with zipfile.ZipFile(pictures) as archive:
+        archive.extractall(scratch)
+    return scratch
 
 
 if __name__ == "__main__":
