@@ -75,6 +75,8 @@ BAD_OPTIONS = {
     "axes twice": (["--axes", "YY"], "'YY'"),
     "channels": (["--channel-axis", "C"], "'C'"),
     "noise": (["--noise", "-3"], "-3"),
+    "gamma": (["--gamma", "0"], "gamma 0"),
+    "saturation": (["--saturation", "nan"], "saturation nan"),
     "region": (["--region", "0-9"], "0-9.*10:200"),
     "small region": (["--region", "0:9,0:40"], "9 x 40"),
     "mask": (["--mask", "nowhere.tif"], r"nowhere\.tif"),

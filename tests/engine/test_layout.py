@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_deblur.engine.layout import as_source, image_layout
+from napari_deblur.engine.layout import as_source, image_layout, open_picture
 from napari_deblur.errors import InputError
 
 WHOLE = (slice(None), slice(None))
@@ -192,3 +192,45 @@ def test_a_value_that_is_not_finite_is_named_with_its_place(bad):
     image[1, 7, 30] = bad
     with pytest.raises(InputError, match=rf"holds {bad} at row 7, column 30"):
         image_layout(image, channel_axis=0)
+
+
+# ------------------------------------------------------------------ gamma, saturation
+
+
+def test_gamma_makes_values_linear_and_is_undone():
+    image = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    picture = open_picture(image, gamma=2.2)
+    working = picture.read(WHOLE)
+    np.testing.assert_allclose(working[0], (image / 255.0) ** 2.2, atol=1e-6)
+    out = np.empty_like(image)
+    picture.write(out, WHOLE, working)
+    np.testing.assert_array_equal(out, image)
+
+
+def test_with_a_gamma_black_is_zero_even_in_dim_images():
+    image = np.linspace(1000, 3000, 256).reshape(16, 16).astype(np.uint16)
+    assert open_picture(image).layout.low == 1000
+    assert open_picture(image, gamma=2.2).layout.low == 0
+
+
+@pytest.mark.parametrize("gamma", [1.0, 2.2])
+def test_pixels_from_the_level_up_are_clipped_whatever_the_gamma(gamma):
+    image = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    picture = open_picture(image, gamma=gamma, saturation=200)
+    clipped = picture.layout.clipped(picture.read(WHOLE))
+    assert clipped is not None
+    np.testing.assert_array_equal(clipped[0], image >= 200)
+
+
+def test_a_plateau_is_found_and_can_be_ignored():
+    light = np.random.default_rng(0).normal(0.6, 0.3, (64, 64)).clip(0, 1)
+    image = np.round(light * 4095).astype(np.uint16)
+    found = open_picture(image, saturation=None).layout
+    assert 4060 < found.saturation < 4095
+    ignored = open_picture(image, saturation=np.inf)
+    assert ignored.layout.clipped(ignored.read(WHOLE)) is None
+
+
+def test_a_level_below_all_values_is_refused():
+    with pytest.raises(InputError, match="saturation 5 is not above"):
+        open_picture(np.arange(10, 266, dtype=np.uint16).reshape(16, 16), saturation=5)

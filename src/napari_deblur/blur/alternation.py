@@ -28,8 +28,8 @@ __all__ = ["Schedule", "alternate", "energy", "resize_kernel", "straight_start"]
 # What an edge costs when explanations are compared, and the squared gradient that makes one.
 _SPARSITY = 3e-4
 _LEAST_EDGE = 1e-6
-# Clipped pixels are predicted anew in every round, so that each may be rough.
-_FILLING = 10
+# Clipped pixels are predicted anew in every round.  More is worse while the kernel is wrong.
+_FILLING = 3
 
 
 @dataclass(frozen=True)

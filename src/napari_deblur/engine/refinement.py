@@ -2,7 +2,8 @@
 
 The analysis network sees the whole kernel at a glance but blurs it, and cannot always tell it from
 its 180° rotation; the alternation is precise but ends wherever its start leads.  So it is started
-from nothing, from the network's kernel and from that kernel turned round.  Before the last and
+from nothing (with the usual number of edges and with fewer), from the network's kernel and from
+that kernel turned round.  Before the last and
 dearest scales the start that explains the image best is chosen (see
 `napari_deblur.blur.alternation.energy`), and at the end the result is kept only if it explains the
 image no worse than what the network had found.
@@ -11,7 +12,7 @@ image no worse than what the network had found.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +46,11 @@ _MOST_FRAMES = 8
 _CHOICE_FACTOR = 0.5  # the start is chosen once the image has half its size
 _NETWORK_FACTOR = 0.25  # where the network's kernel comes in: coarse enough to be corrected
 
+_STRICTER = 5.0
+# Cost of a kernel's squared norm, in units of the energy, where one larger than the network's is
+# looked for.  There a dot of a kernel, which leaves an image of few edges as blurry as it was, may
+# have less energy than the true one.
+_COMPACTNESS = 6.0
 _CLIPPED_SHARE = 0.05  # of the pixels that a pixel of a shrunk image is made of
 
 
@@ -64,10 +70,11 @@ class _Views:
 
 @dataclass(frozen=True)
 class _Path:
-    """A start: a kernel, and the number of the scale that it has and enters at."""
+    """A start: a kernel, the number of the scale that it has and enters at, and how it goes on."""
 
     kernel: NDArray[np.float32]
     scale: int
+    schedule: Schedule
 
 
 def refine_kernel(
@@ -105,7 +112,7 @@ def refine_kernel(
     views = _views(frames, device)
     scales = plan_scales(size or kernel.shape[-1])
     chosen_at = _first_of(scales, _CHOICE_FACTOR)
-    paths = _paths(kernel, factor, scales)
+    paths = _paths(kernel, factor, scales, schedule)
     total = sum(chosen_at + 1 - path.scale for path in paths) + len(scales) - chosen_at - 1
     done = 0
     yield Progress("refine", done, total)
@@ -114,11 +121,15 @@ def refine_kernel(
     for path in paths:
         current = path.kernel
         for number in range(path.scale, chosen_at + 1):
-            current = _at(views, current, scales, number, schedule)
+            current = _at(views, current, scales, number, path.schedule)
             done += 1
             yield Progress("refine", done, total)
         arrived.append(current)
-    current = min(arrived, key=_shrink(views, scales[chosen_at]).energy)
+    shrunk = _shrink(views, scales[chosen_at])
+    compactness = _COMPACTNESS * (1 - factor)
+    current = min(
+        arrived, key=lambda each: shrunk.energy(each) + compactness * float((each**2).sum())
+    )
 
     for number in range(chosen_at + 1, len(scales)):
         current = _at(views, current, scales, number, schedule)
@@ -142,17 +153,25 @@ def better_of(
     return first if costs[0] <= costs[1] else second
 
 
-def _paths(kernel: NDArray[np.float32], factor: float, scales: Sequence[Scale]) -> list[_Path]:
-    """Return the starts: from nothing, from the network's kernel either way up."""
+def _paths(
+    kernel: NDArray[np.float32], factor: float, scales: Sequence[Scale], schedule: Schedule
+) -> list[_Path]:
+    """Return the starts: from nothing, twice, and from the network's kernel either way up."""
     enters = _first_of(scales, _NETWORK_FACTOR * factor)
     scale = scales[enters]
     coarse = resize_kernel(kernel, scale.factor / factor, scale.kernel_size)
     turned = np.ascontiguousarray(coarse[::-1, ::-1])
     return [
-        _Path(straight_start(scales[0].kernel_size), 0),
-        _Path(coarse, enters),
-        _Path(turned, enters),
+        _Path(straight_start(scales[0].kernel_size), 0, schedule),
+        _Path(straight_start(scales[0].kernel_size), 0, _stricter(schedule)),
+        _Path(coarse, enters, schedule),
+        _Path(turned, enters, schedule),
     ]
+
+
+def _stricter(schedule: Schedule) -> Schedule:
+    """Fewer edges: where texture is finer than the blur is long, kernels else shrink to a dot."""
+    return replace(schedule, sparsity=_STRICTER * schedule.sparsity)
 
 
 def _first_of(scales: Sequence[Scale], factor: float) -> int:
