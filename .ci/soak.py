@@ -37,7 +37,9 @@ def main() -> int:
         report = Path(folder) / "soak.xml"
         command = [sys.executable, "-m", "pytest", "-m", "soak", "--timeout=0", "--durations=0"]
         code = subprocess.run(
-            [*command, f"--junitxml={report}", *words], cwd=ROOT, check=False
+            [*command, "-o", "junit_family=xunit1", f"--junitxml={report}", *words],
+            cwd=ROOT,
+            check=False,
         ).returncode
         if not report.exists():
             return code
@@ -108,7 +110,8 @@ def machine() -> str:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = psutil.virtual_memory().total / 2**30
-    return f"{processor()}, {cores} cores, {memory:.0f} GiB of memory, {platform.system()}"
+    used = "1 core" if cores == 1 else f"{cores} cores"
+    return f"{processor()}, {used}, {memory:.0f} GiB of memory, {platform.system()}"
 
 
 def processor() -> str:

@@ -13,7 +13,7 @@ import pytest
 from napari_deblur.networks import config
 
 LAYERS = "blur|networks|weights|engine|evaluation|files|training|cli"
-PAGES = ["method.md", "api.md", "install.md", "intensities.md", "scripting.md"]
+PAGES = ["method.md", "api.md", "install.md", "intensities.md", "scripting.md", "tutorial.md"]
 
 
 def resolve(dotted: str) -> object:
@@ -73,3 +73,39 @@ def test_python_on_a_page_is_valid_and_uses_public_names(root: Path, page: str) 
         for node in ast.walk(ast.parse(code)):
             if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "napari_deblur":
                 assert node.attr in napari_deblur.__all__
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/reliability.md", "README.md"])
+def test_files_and_targets_that_a_page_names_exist(root: Path, page: str) -> None:
+    text = (root / page).read_text(encoding="utf-8")
+    homes = (root, root / "src" / "napari_deblur")
+    named = set(re.findall(r"`((?:[\w.-]+/)+[\w.-]*)`", text))
+    named |= {
+        link for link in re.findall(r"\]\(([^)#:]+)\)", text) if page != "docs/reliability.md"
+    }
+    generated = {
+        "site/",
+        "demo-output/",
+        "joint/analysis.safetensors",
+        "joint/synthesis.safetensors",
+    }
+    for name in sorted(named - generated):
+        if "NAME" not in name:
+            assert any((home / name).exists() for home in homes), name
+    targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text("utf-8"), re.MULTILINE))
+    commands = re.findall(r"`(?:[A-Z_]+=\S+ )?make ([a-z]+)", text)
+    commands += re.findall(r"^make ([a-z]+)", text, re.MULTILINE)
+    assert set(commands) <= targets
+
+
+def test_table_of_long_runs_has_its_markers(root: Path) -> None:
+    text = (root / "docs" / "reliability.md").read_text(encoding="utf-8")
+    script = (root / ".ci" / "soak.py").read_text(encoding="utf-8")
+    begin, end = re.search(r'BEGIN, END = "(.+?)", "(.+?)"', script).groups()
+    assert text.count(begin) == text.count(end) == 1
+    assert text.index(begin) < text.index(end)
+
+
+def test_every_page_is_in_the_navigation(root: Path) -> None:
+    listed = set(re.findall(r"^ +- ([\w-]+\.md)$", (root / "mkdocs.yml").read_text(), re.MULTILINE))
+    assert listed == {path.name for path in (root / "docs").glob("*.md")}

@@ -185,37 +185,59 @@ def test_a_forbidden_import_breaks_the_layers(root: Path, tmp_path: Path) -> Non
 def test_what_is_imported_is_declared(
     root: Path, project: dict, layers: tuple[str, ...], extras: tuple[str, ...]
 ) -> None:
-    """No layer relies on a package that is there only because another package wants it."""
-    declared = list(project["project"]["dependencies"])
-    for extra in extras:
-        declared += project["project"]["optional-dependencies"][extra]
-    names = {re.match(r"[\w-]+", line)[0].lower() for line in declared}
+    """No layer relies on a package that is there only because another package wants it.
+
+    What dask and Zarr are for is asked for by few, and imported where it is used.
+    """
+    names = declared(project, extras)
+    deferred_names = names | declared(project, ("dask", "zarr"))
     homes = {
         module: {home.lower() for home in distributions}
         for module, distributions in metadata.packages_distributions().items()
     }
+    ours = sys.stdlib_module_names | {"napari_deblur"}
     for layer in layers:
         top = root / "training" if layer == "training" else root / "src" / "napari_deblur" / layer
         for path in [top.with_suffix(".py")] if layer == "errors" else top.rglob("*.py"):
-            for module in imported(path) - sys.stdlib_module_names - {"napari_deblur"}:
+            at_once, deferred = imported(path)
+            for module in at_once - ours:
                 assert homes.get(module, {module}) & names, f"{path} imports {module}"
+            for module in deferred - ours:
+                assert homes.get(module, {module}) & deferred_names, f"{path} imports {module}"
 
 
-def imported(path: Path) -> set[str]:
-    """Return the top-level packages that a file imports and cannot do without."""
+def declared(project: dict, extras: tuple[str, ...]) -> set[str]:
+    """Names of the distributions that the project and some of its extras ask for."""
+    lines = list(project["project"]["dependencies"])
+    for extra in extras:
+        lines += project["project"]["optional-dependencies"][extra]
+    # `dask[array,distributed]` is asked for `distributed` as well.
+    return {
+        name.lower() for line in lines for name in re.findall(r"[\w-]+", line.partition(">")[0])
+    }
+
+
+def imported(path: Path) -> tuple[set[str], set[str]]:
+    """Return the packages that a file imports at once, and those that its functions import.
+
+    Those that it can do without, in a `try`, or needs for types only, are left out.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    optional = set()
+    optional, inside = set(), set()
     for node in ast.walk(tree):
         for_types = isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
         if for_types or isinstance(node, ast.Try):
             optional |= set(ast.walk(node))
-    names = set()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            inside |= set(ast.walk(node))
+    at_once, deferred = set(), set()
     for node in set(ast.walk(tree)) - optional:
+        names = deferred if node in inside else at_once
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             names.add(node.module.partition(".")[0])
-    return names
+    return at_once, deferred
 
 
 def test_no_qt_binding_is_forced_on_the_user() -> None:
