@@ -89,6 +89,7 @@ def estimate(stage: Stage) -> None:
     shaken = viewer.layers["cells shaken"]
     shaken.data = shaken.data[:220, :230]
     widget = stage.opened("Estimate blur kernel")
+    widget["advanced"].native.click()
     finished(widget)
     truth = viewer.layers["true kernel of cells shaken"]
     found = viewer.layers["kernel of cells shaken"]
@@ -103,8 +104,9 @@ def deblur(stage: Stage) -> None:
     viewer = stage.viewer
     viewer.open_sample("napari-deblur", "photograph")
     for layer in list(viewer.layers)[:2]:
-        layer.visible = layer.name == "coffee shaken"
+        layer.visible = True  # hidden layers do not learn of their new size
         layer.data = layer.data[40:300, 180:400]
+        layer.visible = layer.name == "coffee shaken"
     del viewer.layers["true kernel of coffee shaken"]
     widget = stage.opened("Deblur")
     widget["image"].value = viewer.layers["coffee shaken"]

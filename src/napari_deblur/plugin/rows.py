@@ -43,7 +43,7 @@ class Disclosure:
         self._title, self._is_apt = title, is_apt
         self.widgets = widgets
         self.is_open = False
-        self.button = PushButton(text=title, label="", name="disclosure")
+        self.button = PushButton(text=title, label="", name="advanced")
         self.button.native.setFlat(True)
         self.button.native.setStyleSheet(
             "QPushButton { text-align: left; padding: 2px 0; background: transparent; }"
