@@ -62,14 +62,15 @@ def _install(
 
 
 @pytest.mark.parametrize(
-    ("logits", "size"), [([3, 0, 0], 31), ([0, 3, 0], 61), ([0, 0, 3], 85), ([0, -9, 0.5], 85)]
+    ("logits", "sizes"),
+    [([9, 0, 0], (31,)), ([0, 9, 0], (61,)), ([0, 0, 9], (85,)), ([0, -9, 0.5], (85, 31))],
 )
-def test_the_classifier_tells_the_size_that_is_looked_for_first(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frames: list, logits: list[float], size: int
+def test_the_classifier_tells_the_sizes_that_are_looked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frames: list, logits: list[float], sizes: tuple
 ) -> None:
     _install(monkeypatch, tmp_path, logits, own=False)
     choice = auto.choose(Options(model="auto"), frames, CPU)
-    assert choice.kernel_size == size
+    assert choice.kernel_sizes == sizes
     assert choice.model == "default"
     assert sum(choice.chances) == pytest.approx(1)
 
@@ -86,11 +87,12 @@ def test_the_pair_of_the_class_is_taken_where_there_is_one(
     assert auto.choose(Options(model="auto", kernel_size=31), frames, CPU).model == "default"
 
 
-def test_without_a_classifier_nothing_is_chosen(
+def test_without_a_classifier_every_size_is_tried(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frames: list
 ) -> None:
     _install(monkeypatch, tmp_path, None, own=True)
-    assert auto.choose(Options(model="auto"), frames, CPU) == auto.Choice("default")
+    choice = auto.choose(Options(model="auto"), frames, CPU)
+    assert choice == auto.Choice("default", (31, 61, 85))
     assert auto.choose(Options(model="medium"), frames, CPU) == auto.Choice("medium")
 
 

@@ -1,9 +1,10 @@
-"""``model="auto"``: which pair an image's blur asks for, and how large a kernel to look for first.
+"""``model="auto"``: which pair an image's blur asks for, and which sizes of kernel to look for.
 
 The blur-size classifier tells the size class (paper, section 3.3: three classes, a pair for each).
 Where the class's own pair is not among the known models the default, a general pair, takes its
-place; where no classifier is known either, nothing is chosen and the kernel grows from the pair's
-own size as long as it is cut off.
+place.  A kernel is looked for at the size of every class that is likely, and the one that explains
+the image best counts: a support that is too small hides that there is more, and one that is too
+large goes astray.  Where no classifier is known every class is as likely.
 """
 
 from __future__ import annotations
@@ -41,25 +42,26 @@ AUTO = "auto"
 
 _MOST_FRAMES = 8
 _LARGEST_VIEW = 1024  # side in pixels of what is read of an image
-_LEAST_SURE = 0.5  # chance from which a blur is believed to reach a class
+_LEAST_CHANCE = 0.15  # of a class whose size is tried; a try costs seconds, a miss the picture
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which pair, and how large a kernel to look for first.
+    """Which pair, and how large kernels to look for.
 
     Attributes
     ----------
     model : str or Path
         The pair.
-    kernel_size : int or None
-        Side in pixels of the kernel that is looked for first; None: the pair's own.
+    kernel_sizes : tuple of int
+        Sides in pixels of the kernels that are looked for, the likeliest first; empty: the pair's
+        own.
     chances : tuple of float
         Of each size class; empty where no classifier was asked.
     """
 
     model: str | Path
-    kernel_size: int | None = None
+    kernel_sizes: tuple[int, ...] = ()
     chances: tuple[float, ...] = ()
 
     def settings(self) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def choose(
     device: torch.device,
     kernel: NDArray[np.float32] | None = None,
 ) -> Choice:
-    """Choose the pair, and the kernel's first size, for images that share one kernel.
+    """Choose the pair, and the kernel's sizes, for images that share one kernel.
 
     Parameters
     ----------
@@ -104,11 +106,12 @@ def choose(
         return Choice(_pair_of(_class_of(size)))
     entry = classifier_entry()
     if entry is None:
-        return Choice("default")
+        return Choice("default", tuple(_made_odd(limits[1]) for limits in SIZE_CLASSES))
     network = _open(weights_path(entry), entry.sha256, device)
     chances = class_chances(network, [_view(*frame) for frame in _some(frames)], device)
-    number = _believed(chances)
-    return Choice(_pair_of(number), _made_odd(SIZE_CLASSES[number][1]), tuple(chances))
+    likely = _likely(chances)
+    sizes = tuple(_made_odd(SIZE_CLASSES[number][1]) for number in likely)
+    return Choice(_pair_of(likely[0]), sizes, tuple(chances))
 
 
 def _class_of(size: int) -> int:
@@ -149,10 +152,10 @@ def class_chances(
     return mean
 
 
-def _believed(chances: Sequence[float]) -> int:
-    """Number of the largest class that the blur reaches with sufficient chance."""
-    reached = np.cumsum(chances[::-1])[::-1]
-    return int(np.flatnonzero(reached >= _LEAST_SURE).max(initial=0))
+def _likely(chances: Sequence[float]) -> list[int]:
+    """Numbers of the classes worth trying, the likeliest first."""
+    order = np.argsort(chances)[::-1].tolist()
+    return [number for number in order if chances[number] >= _LEAST_CHANCE]
 
 
 def _made_odd(side: int) -> int:

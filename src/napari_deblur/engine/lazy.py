@@ -455,7 +455,7 @@ def _find(frames: Sequence[tuple[Any, Layout, Region]], options: Options) -> _Fo
     choice = choose(options, pictures, device)
     pair = load_pair(choice.model, device)
     with warnings.catch_warnings(action="ignore", category=NothingToEstimateWarning):
-        found = drain(find_kernel(pair, pictures, options, choice.kernel_size))
+        found = drain(find_kernel(pair, pictures, options, choice.kernel_sizes))
     return _Found(found, choice.model)
 
 

@@ -120,7 +120,7 @@ def kernel_steps(
     pictures = [options.open(each) for each in (image, *more)]
     frames = [(each, find_region(region, each.layout.size)) for each in pictures]
     pair, choice = yield from _load(options, frames)
-    found = yield from find_kernel(pair, frames, options, choice.kernel_size)
+    found = yield from find_kernel(pair, frames, options, choice.kernel_sizes)
     settings = {
         **_provenance(pair),
         **choice.settings(),
@@ -282,7 +282,7 @@ saturation, noise, value_range, out
     check_output(out, picture)
     pair, choice = yield from _load(options, [(picture, area)], given)
     if given is None:
-        found = yield from find_kernel(pair, [(picture, area)], options, choice.kernel_size)
+        found = yield from find_kernel(pair, [(picture, area)], options, choice.kernel_sizes)
     else:
         found = Estimate(check_kernel(given, largest=pair.largest_kernel), informative=True)
     if found.informative:

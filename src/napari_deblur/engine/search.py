@@ -38,7 +38,7 @@ def find_kernel(
     pair: Pair,
     frames: Sequence[tuple[Picture, Region]],
     options: Options,
-    first_size: int | None = None,
+    first_sizes: Sequence[int] = (),
 ) -> Generator[Progress, None, Estimate]:
     """Estimate the one kernel that blurred all frames.
 
@@ -51,8 +51,9 @@ def find_kernel(
     options : Options
         `kernel_size` (None for a size that the blur turns out to need), `refine` and `tile` are
         looked at.
-    first_size : int, optional
-        The size to begin with where `options` leaves it open; the pair's own by default.
+    first_sizes : sequence of int, optional
+        The sizes to begin with where `options` leaves it open, the likeliest first; the kernel that
+        explains the frames best counts.  The pair's own size by default.
 
     Warns
     -----
@@ -60,7 +61,8 @@ def find_kernel(
         When no frame has any texture.
     """
     size = options.kernel_size
-    found = yield from _find_at(pair, frames, options, size or first_size or pair.kernel_size)
+    first, *others = [size] if size is not None else [*first_sizes] or [pair.kernel_size]
+    found = yield from _find_at(pair, frames, options, first)
     if not found.informative:
         warnings.warn(
             "the image has no texture, so its blur cannot be estimated: the kernel changes "
@@ -70,6 +72,10 @@ def find_kernel(
         )
     if size is not None or options.refine == 0 or not found.informative:
         return found
+    for each in others:
+        other = yield from _find_at(pair, frames, options, each)
+        if better_of(frames, found.kernel, other.kernel, pair.device) is other.kernel:
+            found = other
     while _is_cut_off(found.kernel) and found.kernel.shape[-1] < LARGEST_KERNEL:
         wider = min(2 * found.kernel.shape[-1] - 1, LARGEST_KERNEL)
         other = yield from _find_at(pair, frames, options, wider)
