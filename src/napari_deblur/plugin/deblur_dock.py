@@ -63,9 +63,10 @@ class DeblurWidget(TaskWidget):
             max=1e9,
             step=0.001,
             value=0,
-            tooltip="Standard deviation of the noise in the image's own units; 0 measures it. "
-            "Larger values give smoother results.",
+            tooltip="Standard deviation of the noise in the image's own units. Larger values give "
+            "smoother results; 0 measures it.",
         )
+        self._noise.native.setSpecialValueText("measured")
         self._build(
             [self._kernel, *engine.first, self._truth, self._preview],
             [self._noise, *engine.more],

@@ -14,6 +14,7 @@ from napari_deblur.engine.progress import SMALLEST_TILE
 from napari_deblur.errors import DeblurError
 from napari_deblur.plugin.fields import (
     FOLDER,
+    automatic_field,
     device_field,
     folder_field,
     model_field,
@@ -47,14 +48,12 @@ class EngineFields:
             tooltip="Rounds in which the kernel is improved on the image itself. 0 takes the "
             "network's kernel as it is: faster, and less precise.",
         )
-        self.kernel_size = SpinBox(
-            name="kernel_size",
-            label="kernel size",
-            min=0,
-            max=LARGEST_KERNEL,
-            step=2,
-            value=0,
-            tooltip="Side in pixels of the kernel that is estimated: odd, larger than the blur. 0 "
+        self.kernel_size = automatic_field(
+            "kernel_size",
+            "kernel size",
+            LARGEST_KERNEL,
+            2,
+            "Side in pixels of the kernel that is estimated: odd, larger than the blur. Auto "
             "begins with the model's own and enlarges it as long as the kernel is cut off.",
         )
         self.gamma = FloatSpinBox(
@@ -70,7 +69,7 @@ class EngineFields:
         self.clipped = ComboBox(
             name="clipped",
             label="clipped",
-            choices=[("found by themselves", _FIND), ("none", _NONE), ("from a value on", _FROM)],
+            choices=[("found automatically", _FIND), ("none", _NONE), ("from a value on", _FROM)],
             tooltip="Pixels so bright that the camera clipped them do not say how bright they "
             "were: what they miss is predicted from all others.",
         )
@@ -147,9 +146,9 @@ class EngineFields:
             yield from self._missing_weights()
         size = int(self.kernel_size.value)
         if size and (size < 3 or size % 2 == 0):
-            yield self.kernel_size, "Give an odd number of pixels from 3 up, or 0 for a choice."
+            yield self.kernel_size, "Give an odd number of pixels from 3 up, or 0 for auto."
         if 0 < self.tile.value < SMALLEST_TILE:
-            yield self.tile, f"Give tiles of {SMALLEST_TILE} pixels or more, or 0 for a choice."
+            yield self.tile, f"Give tiles of {SMALLEST_TILE} pixels or more, or 0 for auto."
 
     def _missing_weights(self) -> Iterator[tuple[Widget, str]]:
         try:

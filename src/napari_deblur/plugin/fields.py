@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.types import FileDialogMode
-from magicgui.widgets import ComboBox, FileEdit, SpinBox, Widget
+from magicgui.widgets import ComboBox, FileEdit, FloatSpinBox, Widget
 from napari.layers import Image
 
 from napari_deblur.errors import DeblurError
@@ -21,6 +21,7 @@ from napari_deblur.plugin.slices import LayerView, level_names, view_layer
 __all__ = [
     "AUTO",
     "FOLDER",
+    "automatic_field",
     "channel_choices",
     "device_field",
     "folder_field",
@@ -112,16 +113,30 @@ def device_field(preferences: Preferences) -> ComboBox:
     )
 
 
-def tile_field(preferences: Preferences) -> SpinBox:
-    """Field for the side of a tile; 0 lets the engine choose."""
-    return SpinBox(
-        name="tile",
-        label="tile",
-        min=0,
-        max=8192,
-        step=64,
-        value=preferences.tile,
-        tooltip="Side of a tile in pixels, 64 or more; 0 chooses it from the free memory.",
+def automatic_field(
+    name: str, label: str, most: int, step: int, tooltip: str, value: int = 0
+) -> FloatSpinBox:
+    """Field for a whole number of pixels; 0, which lets the engine choose, is shown as "auto".
+
+    Qt has the text for a special value in its box for floats alone, as magicgui makes them.
+    """
+    field = FloatSpinBox(
+        name=name, label=label, min=0, max=most, step=step, value=value, tooltip=tooltip
+    )
+    field.native.setDecimals(0)
+    field.native.setSpecialValueText("auto")
+    return field
+
+
+def tile_field(preferences: Preferences) -> FloatSpinBox:
+    """Field for the side of a tile."""
+    return automatic_field(
+        "tile",
+        "tile",
+        8192,
+        64,
+        "Side of a tile in pixels, 64 or more; auto chooses it from the free memory.",
+        preferences.tile,
     )
 
 
