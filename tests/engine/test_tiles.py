@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_deblur.engine.tiles import plan_tiles
+from napari_deblur.engine.tiles import plan_part, plan_tiles
 from napari_deblur.errors import InputError
 
 PLANS = given(
@@ -55,6 +55,33 @@ def test_inner_picks_the_owned_pixels_out_of_the_window(shape, tile, halo, align
     for part in plan_tiles(shape, tile, halo, align=align):
         np.testing.assert_array_equal(image[part.source][part.inner], image[part.owned])
         assert part.pixels == image[part.owned].size
+
+
+@plans
+def test_tiles_of_a_part_own_it_and_see_what_it_depends_on(shape, tile, halo, align):
+    part = tuple(slice(side // 3, side // 3 + max(1, side // 4)) for side in shape)
+    wanted, owners = np.zeros(shape, bool), np.zeros(shape, int)
+    wanted[part] = True
+    for each in plan_part(shape, part, tile, halo, align=align):
+        owners[each.owned] += 1
+        assert all(side.start % align == 0 for side in each.source)
+        if wanted[each.owned].any():
+            for source, owned, kept, length in zip(
+                each.source, each.owned, part, shape, strict=True
+            ):
+                low, high = max(owned.start, kept.start), min(owned.stop, kept.stop)
+                assert 0 <= source.start <= max(0, low - halo)
+                assert min(length, high + halo) <= source.stop <= length
+    assert owners.max() == 1
+    assert (owners[wanted] == 1).all()
+
+
+@plans
+def test_the_part_that_is_everything_is_cut_as_the_whole(shape, tile, halo, align):
+    whole = (slice(0, shape[0]), slice(0, shape[1]))
+    assert plan_part(shape, whole, tile, halo, align=align) == plan_tiles(
+        shape, tile, halo, align=align
+    )
 
 
 def test_tiles_are_spread_evenly_rather_than_leaving_a_sliver():

@@ -104,7 +104,7 @@ def _deblur_blocks(
     for block in plan.blocks:
         image = picture.read(block.source)
         clipped = picture.layout.clipped(image) if fills else None
-        steps = deblur_block(pair, image, plan, noise, clipped)
+        steps = deblur_block(pair, image, plan, noise, clipped, block.inner)
         while True:
             try:
                 next(steps)

@@ -22,7 +22,7 @@ from napari_deblur.blur.alternation import resize_kernel
 from napari_deblur.blur.kernel import kernel_support, resize_kernel_support
 from napari_deblur.blur.noise import estimate_noise
 from napari_deblur.engine.devices import free_memory
-from napari_deblur.engine.tiles import Tile, plan_tiles
+from napari_deblur.engine.tiles import Tile, plan_part, plan_tiles
 from napari_deblur.errors import WeightsError
 from napari_deblur.networks.fold import fold
 from napari_deblur.networks.frontend import candidates, pull_to_data
@@ -48,8 +48,9 @@ __all__ = [
     "receptive_radius",
 ]
 
-_LARGEST_BLOCK = 2048
-_LARGEST_TILE = {"cpu": 1024}
+_LARGEST_BLOCK = 4096
+_LARGEST_TILES = {"cpu": 1024}
+_LARGEST_TILE = 2048  # elsewhere
 _SMALLEST = 64
 _KERNELS_REACHED = 6  # beyond this many kernels, a deconvolution hardly sees a border any more
 _LARGEST_HALO = 512
@@ -107,7 +108,7 @@ def choose_tile(pair: Pair) -> int:
     """Largest side of tiles, a power of two, of which one takes half the free memory at most."""
     config = pair.synthesis.config
     size = torch.finfo(pair.precision).bits // 8
-    largest = _LARGEST_TILE.get(pair.device.type, _LARGEST_BLOCK)
+    largest = _LARGEST_TILES.get(pair.device.type, _LARGEST_TILE)
     return _fitting(pair, largest, receptive_radius(config), _LIVE_MAPS * config.channels[0] * size)
 
 
@@ -139,16 +140,19 @@ def plan_blocks(
     """Cut an image of `size` (height, width) into blocks, and count the steps of its deblurring."""
     halo = block_halo(pair, kernel)
     blocks = plan_tiles(size, choose_block(pair, halo), halo, align=pair.synthesis.unet.stride)
-    steps = sum(count_steps(pair, _shape(part), channels, tile) for part in blocks)
+    steps = sum(count_steps(pair, _shape(part), channels, tile, part.inner) for part in blocks)
     return Plan(blocks, tile, kernel, steps)
 
 
-def count_steps(pair: Pair, size: tuple[int, int], channels: int, tile: int) -> int:
+def count_steps(
+    pair: Pair, size: tuple[int, int], channels: int, tile: int, wanted: Window | None = None
+) -> int:
     """Count the steps in which `deblur_block` deblurs a window of `size` (height, width)."""
     config = pair.synthesis.config
     passes = len(list(_batch_channels(pair, channels)))
     solves = config.iterations if config.front_end != "none" else 0
-    return passes * (config.iterations * len(_plan_unet(pair, size, tile)) + solves)
+    between = (config.iterations - 1) * len(_plan_unet(pair, size, tile))
+    return passes * (solves + between + len(_plan_unet(pair, size, tile, wanted)))
 
 
 def noise_windows(size: tuple[int, int]) -> list[Window]:
@@ -176,6 +180,7 @@ def deblur_block(
     plan: Plan,
     noise: NDArray[np.float32],
     clipped: NDArray[np.bool_] | None = None,
+    wanted: Window | None = None,
 ) -> Generator[None, None, NDArray[np.float32]]:
     """Deblur one block; yields after each step.
 
@@ -191,6 +196,8 @@ def deblur_block(
         Standard deviation of each channel's noise, in the working range.
     clipped : ndarray of shape (C, h, w), bool, optional
         Saturated pixels, whose values are predicted from all others.
+    wanted : tuple of slice, optional
+        Rows and columns that the result is kept of; it is 0 far from them.
 
     Returns
     -------
@@ -210,7 +217,7 @@ def deblur_block(
         image = _unclipped(pair, image, kernel, clipped)
     for part in _batch_channels(pair, len(image)):
         batch = _make_batch(pair, image[part], kernel, noise[part])
-        sharp = yield from _deblur_batch(pair, unet, batch, plan.tile)
+        sharp = yield from _deblur_batch(pair, unet, batch, plan.tile, wanted)
         result[part] = _planes(sharp, part.stop - part.start)
     if not np.isfinite(result).all():
         raise WeightsError(
@@ -279,20 +286,19 @@ def _fold(pair: Pair, kernel: NDArray[np.float32]) -> FoldedUNet:
 
 
 def _deblur_batch(
-    pair: Pair, unet: FoldedUNet, batch: _Batch, tile: int
+    pair: Pair, unet: FoldedUNet, batch: _Batch, tile: int, wanted: Window | None
 ) -> Generator[None, None, torch.Tensor]:
-    """`SynthesisNetwork.forward` with its U-Net in tiles."""
+    """`SynthesisNetwork.forward` with its U-Net in tiles, and at last only where it is wanted."""
     network = pair.synthesis
     if network.config.front_end == "none":
-        return (yield from _improve(pair, unet, batch, [], tile))
+        return (yield from _improve(pair, unet, batch, [], tile, wanted))
     best, *others = _deconvolve(network.config, batch)
     yield
-    result = yield from _improve(pair, unet, batch, [best, *others], tile)
     for log_strength in network.log_strengths:
+        result = yield from _improve(pair, unet, batch, [best, *others], tile)
         best = _pull(result, batch, log_strength)
         yield
-        result = yield from _improve(pair, unet, batch, [best, *others], tile)
-    return result
+    return (yield from _improve(pair, unet, batch, [best, *others], tile, wanted))
 
 
 @torch.inference_mode()
@@ -306,11 +312,16 @@ def _pull(result: torch.Tensor, batch: _Batch, log_strength: torch.Tensor) -> to
 
 
 def _improve(
-    pair: Pair, unet: FoldedUNet, batch: _Batch, deconvolved: list[torch.Tensor], tile: int
+    pair: Pair,
+    unet: FoldedUNet,
+    batch: _Batch,
+    deconvolved: list[torch.Tensor],
+    tile: int,
+    wanted: Window | None = None,
 ) -> Generator[None, None, torch.Tensor]:
     """What the U-Net makes of the images, tile by tile; a change of the first deconvolved one."""
-    result = torch.empty_like(batch.blurry, memory_format=torch.contiguous_format)
-    for part in _plan_unet(pair, (result.shape[-2], result.shape[-1]), tile):
+    result = torch.zeros_like(batch.blurry, memory_format=torch.contiguous_format)
+    for part in _plan_unet(pair, (result.shape[-2], result.shape[-1]), tile, wanted):
         made = _improve_tile(pair, unet, batch, deconvolved, part)
         result[..., *part.owned] = made[..., *part.inner]
         yield
@@ -328,10 +339,13 @@ def _improve_tile(
     return images[1] + made if deconvolved else made
 
 
-def _plan_unet(pair: Pair, size: tuple[int, int], tile: int) -> tuple[Tile, ...]:
+def _plan_unet(
+    pair: Pair, size: tuple[int, int], tile: int, wanted: Window | None = None
+) -> tuple[Tile, ...]:
     network = pair.synthesis
-    halo = receptive_radius(network.config)
-    return plan_tiles(size, tile, halo, align=network.unet.stride)
+    halo, align = receptive_radius(network.config), network.unet.stride
+    part = wanted or (slice(0, size[0]), slice(0, size[1]))
+    return plan_part(size, part, tile, halo, align=align)
 
 
 def _batch_channels(pair: Pair, channels: int) -> Iterator[slice]:

@@ -19,7 +19,7 @@ from itertools import pairwise, product
 
 from napari_deblur.errors import InputError
 
-__all__ = ["Tile", "plan_grid", "plan_tiles"]
+__all__ = ["Tile", "plan_grid", "plan_part", "plan_tiles"]
 
 Window = tuple[slice, slice]
 
@@ -93,6 +93,44 @@ def plan_tiles(shape: tuple[int, int], tile: int, halo: int, *, align: int = 1) 
     tile, halo = _round_up(tile, align), _round_up(halo, align)
     rows, columns = (_plan_axis(length, tile, halo, align) for length in shape)
     return tuple(Tile(source=(y[0], x[0]), owned=(y[1], x[1])) for y, x in product(rows, columns))
+
+
+def plan_part(
+    shape: tuple[int, int], part: Window, tile: int, halo: int, *, align: int = 1
+) -> tuple[Tile, ...]:
+    """Cut an image into tiles of which only a part is wanted.
+
+    Parameters
+    ----------
+    shape, tile, halo, align
+        See `plan_tiles`.
+    part : tuple of slice
+        Rows and columns that are wanted.
+
+    Returns
+    -------
+    tuple of Tile
+        As those of `plan_tiles` for the part with a halo around it, as far as there is an image:
+        they own every pixel of the part, and some of the halo besides.
+    """
+    halo = _round_up(halo, align)
+    rows, columns = (
+        slice(max(0, wanted.start - halo) // align * align, min(length, wanted.stop + halo))
+        for wanted, length in zip(part, shape, strict=True)
+    )
+    size = (rows.stop - rows.start, columns.stop - columns.start)
+
+    def moved(window: Window) -> Window:
+        down, across = window
+        return (
+            slice(down.start + rows.start, down.stop + rows.start),
+            slice(across.start + columns.start, across.stop + columns.start),
+        )
+
+    return tuple(
+        Tile(source=moved(each.source), owned=moved(each.owned))
+        for each in plan_tiles(size, tile, halo, align=align)
+    )
 
 
 def plan_grid(shape: tuple[int, int], side: int, halo: int, *, align: int = 1) -> list[list[Tile]]:
