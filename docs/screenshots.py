@@ -149,7 +149,7 @@ def train(stage: Stage) -> None:
     viewer.layers["cells"].visible = True
     widget = stage.opened("Train on my images")
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "my cells"
+        out = Path(folder) / "run"
         widget["images"].value = [viewer.layers["cells"]]
         widget["start"].value = ""
         widget["recipe"].value = "tiny"

@@ -156,6 +156,8 @@ def test_bad_options(
         (["shake", "image.tif", "-o", "out.tif", "--saturation", "0.5"], r"0\.5"),
         (["kernel", "image.tif", "-o", "kernel.png"], r"kernel\.png.*\.tif"),
         (["kernel", "image.tif", "-o", "kernel.tif", "--slice", "T3"], "T3"),
+        (["kernel", "image.tif", "-o", "kernel.tif", "--grid", "many"], "many.*3x4"),
+        (["kernel", "image.tif", "-o", "kernel.tif", "--grid", "9x9"], "9 x 9"),
         (["evaluate", "levin", "."], "im1_kernel1_blurry"),
         (["evaluate", "levin", ".", "--method", "magic"], "magic"),
         (["evaluate", "gopro", "."], "gopro"),

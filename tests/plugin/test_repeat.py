@@ -17,6 +17,7 @@ from napari_deblur.files.images import read_image
 from napari_deblur.plugin import (
     deblur_layer,
     estimate_kernel_of_layer,
+    map_kernels_of_layer,
     shake_layer,
 )
 from napari_deblur.plugin.inputs import save_inputs
@@ -65,6 +66,14 @@ def _kernel(kind: str, **options: Any) -> Case:
     return run
 
 
+def _map(kind: str, **options: Any) -> Case:
+    def run(make: Any, model: Any) -> Any:
+        layer = make(kind)
+        return map_kernels_of_layer(layer, **model, **options), [layer]
+
+    return run
+
+
 def _shake(kind: str, **options: Any) -> Case:
     def run(make: Any, model: Any) -> Any:
         del model
@@ -95,6 +104,8 @@ CASES: dict[str, Case] = {
     "kernel for each plane": _kernel("tyx", planes="each", refine=0),
     "kernel of a stack": _kernel("zyx", planes="pooled", refine=0, index=(1,)),
     "kernel of the shown plane": _kernel("tzcyx", planes="shown", index=(1, 0), refine=0),
+    "map": _map("yx uint16", grid=(2, 2), refine=0),
+    "map of a plane": _map("tyx", grid=(1, 2), refine=0, index=(2,)),
     "shake": _shake("rgb", size=9, seed=5, noise=0.02, saturation=1.5),
     "shake series": _shake("tyx", size=7, seed=2),
     "shake channels": _shake("cyx", size=7, seed=2),
@@ -143,7 +154,9 @@ def test_the_command_line_gives_the_same_bits(name: str, repeated: dict[str, Any
     assert all(path.is_file() for path in outputs), said
     for layer, path in zip(layers, outputs, strict=True):
         expected = np.asarray(layer.data)
-        if "kernel" in layer.metadata[KEY]["kind"]:
+        if layer.metadata[KEY]["kind"] == "kernel map":
+            expected = layer.metadata[KEY]["kernels"]
+        elif "kernel" in layer.metadata[KEY]["kind"]:
             expected = _bare(expected, layer.metadata[KEY])
         found = read_image(path).array
         assert found.dtype == expected.dtype

@@ -13,6 +13,7 @@ from napari_deblur.cli.options import (
     ChannelAxis,
     Device,
     Gamma,
+    Grid,
     InputImage,
     KernelSize,
     Mask,
@@ -26,7 +27,7 @@ from napari_deblur.cli.options import (
 from napari_deblur.cli.outputs import check_new, make_folder
 from napari_deblur.cli.progress import progress_bar
 from napari_deblur.defaults import DEFAULT_ROUNDS
-from napari_deblur.errors import OutputError
+from napari_deblur.errors import InputError, OutputError
 
 __all__ = ["check_kernel_file", "kernel"]
 
@@ -60,6 +61,7 @@ def kernel(  # noqa: PLR0913  one parameter for each option
             "--slice", metavar="LABEL", help="Look at one slice of a stack alone: T3, or T3_Z0."
         ),
     ] = None,
+    grid: Grid = None,
     axes: Axes = None,
     channel_axis: ChannelAxis = None,
     overwrite: Overwrite = False,
@@ -67,15 +69,19 @@ def kernel(  # noqa: PLR0913  one parameter for each option
     """Estimate the blur kernel of an image.
 
     The kernel is a convolution kernel, float32, with sum 1 and its centroid in the middle.  For
-    a stack it is the one kernel that all slices share, or the file holds one for each.
+    a stack it is the one kernel that all slices share, or the file holds one for each.  For a
+    grid it holds one for each cell: rows, columns, and the two axes of the kernels.
     """
+    if each and grid is not None:
+        raise InputError("--each and --grid exclude each other; give --slice with --grid")
     check_kernel_file(output)
     check_new(output, [image], overwrite=overwrite)
     from napari_deblur.blur.kernel import kernel_support
-    from napari_deblur.cli.kernel_files import write_kernels
+    from napari_deblur.cli.kernel_files import write_grid, write_kernels
     from napari_deblur.cli.work import (
         Settings,
         estimate_each,
+        estimate_grid,
         estimate_pooled,
         open_stack,
         read_region,
@@ -94,12 +100,17 @@ def kernel(  # noqa: PLR0913  one parameter for each option
     settings.open()
     _, stack = open_stack(image, axes, channel_axis, only)
     with progress_bar() as report:
-        if each:
+        if grid is not None:
+            found = list(estimate_grid(stack, grid, settings, report, image.name))
+        elif each:
             found = estimate_each(stack, settings, report, image.name)
         else:
             found = [estimate_pooled(stack, settings, report, image.name)]
     make_folder(output)
-    write_kernels(output, found, stack)
+    if grid is not None:
+        write_grid(output, found, grid)
+    else:
+        write_kernels(output, found, stack)
     used, side = (max(map(of, found)) for of in (kernel_support, len))
     say(f"{image} -> {output} ({used} x {used} px of {side} x {side} in use)")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_deblur.engine.stacks import Stack
 
-__all__ = ["KernelFile", "write_kernels"]
+__all__ = ["KernelFile", "write_grid", "write_kernels"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,18 @@ def write_kernels(path: Path, kernels: Sequence[NDArray[np.float32]], stack: Sta
     padded = [np.pad(each, (side - each.shape[-1]) // 2) for each in kernels]
     held = np.stack(padded).reshape(*stack.counted_shape, side, side)
     write_image(path, held, axes=f"{stack.counted_axes}YX")
+
+
+def write_grid(path: Path, kernels: Sequence[NDArray[np.float32]], grid: tuple[int, int]) -> None:
+    """Write the kernels of a grid's cells, row by row: an array (rows, columns, m, m).
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    held = np.stack(kernels)
+    write_image(path, held.reshape(*grid, *held.shape[1:]), axes="IQYX")
 
 
 def _read(path: Path) -> NDArray[Any]:

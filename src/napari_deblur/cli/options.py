@@ -13,6 +13,7 @@ __all__ = [
     "ChannelAxis",
     "Device",
     "Gamma",
+    "Grid",
     "InputImage",
     "KernelSize",
     "Mask",
@@ -26,6 +27,7 @@ __all__ = [
     "Scheduler",
     "Tile",
     "number",
+    "rows_by_columns",
     "whole_number",
     "window",
 ]
@@ -56,11 +58,19 @@ def window(text: str) -> tuple[slice, slice]:
     return slice(top, bottom), slice(left, right)
 
 
+def rows_by_columns(text: str) -> tuple[int, int]:
+    """Read the rows and columns of a grid, ``3x4``, from an option."""
+    found = re.fullmatch(r"(\d+)\s*[xX×]\s*(\d+)", text.strip())  # noqa: RUF001
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is not rows by columns like 3x4")
+    return int(found[1]), int(found[2])
+
+
 Model = Annotated[
     str,
     typer.Option(
-        help="Pair of networks: a name from 'models list', 'auto' to let the blur's size choose, or "
-        "a folder that holds analysis.safetensors and synthesis.safetensors."
+        help="Pair of networks: a name from 'models list', 'auto' to let the blur's size choose, "
+        "or a folder that holds analysis.safetensors and synthesis.safetensors."
     ),
 ]
 Device = Annotated[
@@ -105,6 +115,14 @@ Mask = Annotated[
         metavar="FILE",
         help="Image of the same height and width whose pixels other than 0 mark the part to "
         "estimate the kernel from.",
+    ),
+]
+Grid = Annotated[
+    Any,
+    typer.Option(
+        parser=rows_by_columns,
+        metavar="ROWSxCOLUMNS",
+        help="Estimate a kernel for each cell of a grid over the image, like 3x4.",
     ),
 ]
 Axes = Annotated[

@@ -12,7 +12,12 @@ import numpy as np
 from napari_deblur.cli.messages import note
 from napari_deblur.cli.progress import Report, follow
 from napari_deblur.defaults import DEFAULT_ROUNDS
-from napari_deblur.engine.run import NothingToEstimateWarning, deblur_steps, kernel_steps
+from napari_deblur.engine.run import (
+    NothingToEstimateWarning,
+    deblur_steps,
+    kernel_grid_steps,
+    kernel_steps,
+)
 from napari_deblur.engine.stacks import Slice, Stack, check_axes
 from napari_deblur.errors import InputError
 from napari_deblur.files.images import open_image, read_image
@@ -25,7 +30,14 @@ if TYPE_CHECKING:
     from napari_deblur.engine.pair import Pair
     from napari_deblur.files.images import ImageFile
 
-__all__ = ["Settings", "deblur_stack", "estimate_each", "estimate_pooled", "open_stack"]
+__all__ = [
+    "Settings",
+    "deblur_stack",
+    "estimate_each",
+    "estimate_grid",
+    "estimate_pooled",
+    "open_stack",
+]
 
 
 @dataclass(frozen=True)
@@ -131,6 +143,19 @@ def estimate_each(
         _estimate(stack, [each], settings, report, f"{label} {each.label}".rstrip())
         for each in stack.slices
     ]
+
+
+def estimate_grid(
+    stack: Stack, grid: tuple[int, int], settings: Settings, report: Report, label: str
+) -> NDArray[np.float32]:
+    """Estimate the kernels of a field that all slices share, (cells, m, m), row by row."""
+    images = [stack.plane(each) for each in stack.slices]
+    options = settings.for_kernels() | {"channel_axis": stack.channel_axis, "grid": grid}
+    with _quiet():
+        result = follow(kernel_grid_steps(*images, **options), report, label)
+    _mention_if_blank(label, informative=result.informative)
+    kernels = result.field.kernels
+    return kernels.reshape(-1, *kernels.shape[-2:])
 
 
 def _estimate(

@@ -8,7 +8,7 @@ from magicgui.widgets import Container, PushButton, Widget
 
 __all__ = ["LABEL_ROOM", "Disclosure", "row"]
 
-LABEL_ROOM = "\N{EM SPACE}" * 7
+LABEL_ROOM = "\N{EM SPACE}" * 8
 """Label of a row that has none: as wide as any other, so that all fields begin at one place.
 
 The widths of labels are measured before napari's style sheet makes the letters larger.
