@@ -63,7 +63,7 @@ def _install(
 
 @pytest.mark.parametrize(
     ("logits", "sizes"),
-    [([9, 0, 0], (31,)), ([0, 9, 0], (61,)), ([0, 0, 9], (85,)), ([0, -9, 0.5], (85, 31))],
+    [([9, 0, 0], (31,)), ([0, 9, 0], (61,)), ([0, 0, 9], (85,)), ([0, -9, 0.5], (85,))],
 )
 def test_the_classifier_tells_the_sizes_that_are_looked_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frames: list, logits: list[float], sizes: tuple

@@ -118,8 +118,8 @@ def deblur(  # noqa: PLR0913  one parameter for each option
     model : str or Path
         A model's name (``napari-deblur models list``), or a folder that holds
         `analysis.safetensors` and `synthesis.safetensors`.  "auto" asks the blur-size classifier
-        for the pair that suits the blur and for the kernel sizes worth trying; without a
-        classifier it tries kernels of 31, 61 and 85 pixels with the default pair.
+        for the pair that suits the blur and for the size of the kernel; without a classifier it
+        tries kernels of 31, 61 and 85 pixels with the default pair.
     channel_axis : int, optional
         Axis of the channels of a 3-D array, which then all are image channels.  Without it a 3-D
         array must have 1, 3 (RGB) or 4 (RGBA) values on its last axis.

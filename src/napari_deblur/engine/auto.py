@@ -2,9 +2,10 @@
 
 The blur-size classifier tells the size class (paper, section 3.3: three classes, a pair for each).
 Where the class's own pair is not among the known models the default, a general pair, takes its
-place.  A kernel is looked for at the size of every class that is likely, and the one that explains
-the image best counts: a support that is too small hides that there is more, and one that is too
-large goes astray.  Where no classifier is known every class is as likely.
+place.  The kernel is looked for at the size of the class: a support that is too small often shows no
+sign of it (the kernel is not cut off at its rim), and one that is too large may go astray.  Where no
+classifier is known every size is tried, and the kernel that explains the image best counts; that is
+dearer and less sure, as kernels on a small support tend to explain an image cheaply.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ AUTO = "auto"
 
 _MOST_FRAMES = 8
 _LARGEST_VIEW = 1024  # side in pixels of what is read of an image
-_LEAST_CHANCE = 0.15  # of a class whose size is tried; a try costs seconds, a miss the picture
+_SURE = 0.5  # chance from which the blur is believed to reach a class
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,8 @@ def choose(
         return Choice("default", tuple(_made_odd(limits[1]) for limits in SIZE_CLASSES))
     network = _open(weights_path(entry), entry.sha256, device)
     chances = class_chances(network, [_view(*frame) for frame in _some(frames)], device)
-    likely = _likely(chances)
-    sizes = tuple(_made_odd(SIZE_CLASSES[number][1]) for number in likely)
-    return Choice(_pair_of(likely[0]), sizes, tuple(chances))
+    number = _believed(chances)
+    return Choice(_pair_of(number), (_made_odd(SIZE_CLASSES[number][1]),), tuple(chances))
 
 
 def _class_of(size: int) -> int:
@@ -152,10 +152,10 @@ def class_chances(
     return mean
 
 
-def _likely(chances: Sequence[float]) -> list[int]:
-    """Numbers of the classes worth trying, the likeliest first."""
-    order = np.argsort(chances)[::-1].tolist()
-    return [number for number in order if chances[number] >= _LEAST_CHANCE]
+def _believed(chances: Sequence[float]) -> int:
+    """Number of the largest class that the blur reaches with sufficient chance."""
+    reached = np.cumsum(chances[::-1])[::-1]
+    return int(np.flatnonzero(reached >= _SURE).max(initial=0))
 
 
 def _made_odd(side: int) -> int:
