@@ -2,10 +2,10 @@
 
 The blur-size classifier tells the size class (paper, section 3.3: three classes, a pair for each).
 Where the class's own pair is not among the known models the default, a general pair, takes its
-place.  The kernel is looked for at the size of the class: a support that is too small often shows no
-sign of it (the kernel is not cut off at its rim), and one that is too large may go astray.  Where no
-classifier is known every size is tried, and the kernel that explains the image best counts; that is
-dearer and less sure, as kernels on a small support tend to explain an image cheaply.
+place.  The kernel is looked for at the size of the class: a support that is too small often shows
+no sign of it (the kernel is not cut off at its rim), and one that is too large may go astray.
+Where no classifier is known every size is tried, and the kernel that explains the image best
+counts; that is dearer and less sure, as kernels on a small support tend to explain it cheaply.
 """
 
 from __future__ import annotations
