@@ -80,8 +80,9 @@ def current() -> list[str]:
 
 
 def install(python: Path, pins: list[str]) -> None:
-    """Make an environment of these versions, and the newest tools for tests."""
-    venv.create(FOLDER / "venv", with_pip=True, clear=True)
+    """Put these versions, and the newest tools for tests, into an environment of their own."""
+    if not python.exists():
+        venv.create(FOLDER / "venv", with_pip=True)
     pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     subprocess.run([*pip, *pins, *TOOLS], cwd=ROOT, check=True)
     subprocess.run([*pip, "--no-deps", "--editable", str(ROOT)], cwd=ROOT, check=True)
