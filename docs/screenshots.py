@@ -186,6 +186,8 @@ def finished(widget: Any) -> None:
     widget.run()
     waited(lambda: widget.state.value == "idle")
     print(f"  {widget.status}")
+    if not widget.status.startswith("Done"):
+        sys.exit(1)
 
 
 def waited(done: Callable[[], bool]) -> None:

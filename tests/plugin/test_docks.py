@@ -203,6 +203,17 @@ def test_an_error_of_the_engine_is_said_and_leaves_nothing(dock, qtbot):
     assert [layer.name for layer in viewer.layers] == ["holes"]
 
 
+def test_a_result_too_large_for_the_memory_goes_to_a_file(dock, finished, make_layer, monkeypatch):
+    monkeypatch.setattr("napari_deblur.plugin.scratch._SHARE", 0.0)
+    viewer, widget = dock("Deblur")
+    viewer.add_layer(make_layer("tyx"))
+    finished(widget)
+    result = viewer.layers["tyx deblurred"].data
+    assert isinstance(result, np.memmap)
+    assert np.ptp(result, axis=(1, 2)).min() > 0
+    assert sum(layer.name.startswith("tyx deblurred") for layer in viewer.layers) == 1
+
+
 def test_kernel_layers_are_not_offered_as_images(dock, finished, make_layer):
     viewer, widget = dock("Estimate blur kernel")
     viewer.add_layer(make_layer("yx uint8"))

@@ -24,6 +24,7 @@ from napari_deblur.plugin.metadata import KEY, derived_attributes
 from napari_deblur.plugin.provenance import Record, describe
 from napari_deblur.plugin.regions import Region
 from napari_deblur.plugin.requests import EngineRequest, layer_function
+from napari_deblur.plugin.scratch import room_for
 from napari_deblur.plugin.slices import Index, LayerView, PlaneSource
 from napari_deblur.plugin.tasks import Event, Opened, Step, Task, Written, follow, where
 
@@ -100,7 +101,7 @@ def deblur_task(request: DeblurRequest) -> Task:
 
 def _deblur(request: DeblurRequest, view: LayerView, kernels: KernelSource | None) -> Task:
     began = time.perf_counter()
-    out = np.zeros(view.shape, dtype=view.dtype)
+    out = room_for(view.shape, view.dtype)
     attributes = derived_attributes(request.layer, view, name=deblurred_name(request.layer))
     indices = list(view.indices(request.index))
     if len(indices) > 1:

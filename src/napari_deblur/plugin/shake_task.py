@@ -16,6 +16,7 @@ from napari_deblur.plugin.kernel_layers import kernel_layer
 from napari_deblur.plugin.metadata import KEY, derived_attributes
 from napari_deblur.plugin.provenance import Record, describe
 from napari_deblur.plugin.requests import LayerRequest, layer_function
+from napari_deblur.plugin.scratch import room_for
 from napari_deblur.plugin.slices import Index, LayerView
 from napari_deblur.plugin.tasks import Opened, Step, Task, Written, where
 
@@ -86,7 +87,7 @@ def _shake(request: ShakeRequest, view: LayerView) -> Task:
     from napari_deblur.engine.simulate import shake
 
     began = time.perf_counter()
-    out = np.zeros(view.shape, dtype=view.dtype)
+    out = room_for(view.shape, view.dtype)
     attributes = derived_attributes(request.layer, view, name=shaken_name(request.layer))
     indices = list(view.indices())
     if len(indices) > 1:
