@@ -160,7 +160,7 @@ def train(stage: Stage) -> None:
         settle(1)
         stage.fit("cells")
         stage.take()
-        widget.stop()
+        widget.cancel()
         waited(lambda: widget.state.value == "idle")
 
 

@@ -26,7 +26,7 @@ def dialog(dock, tiny_model, tmp_path, make_layer):
     viewer, widget = dock("Train on my images")
     viewer.add_image(np.random.default_rng(0).random((160, 160)), name="sharp")
     widget._images.value = [viewer.layers["sharp"]]
-    widget._start.value = "a folder"
+    widget._start_model.value = "a folder"
     widget._model_folder.value = tiny_model
     widget._recipe.value = "tiny"
     widget._out.value = tmp_path / "run"
@@ -42,7 +42,7 @@ def test_fine_tuning_stops_goes_on_and_leaves_a_model(dialog, tmp_path, qtbot):
     dialog._run.native.click()
     qtbot.waitUntil(lambda: bool(losses(out)), timeout=200_000)
     qtbot.waitUntil(lambda: bool(dialog._plot.curves), timeout=20_000)
-    dialog._stop.native.click()
+    dialog._cancel.native.click()
     qtbot.waitUntil(lambda: dialog.state is State.IDLE, timeout=60_000)
     assert "goes on" in dialog.status
     assert list((out / "joint").glob("checkpoint-*.safetensors"))

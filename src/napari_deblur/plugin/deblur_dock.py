@@ -113,7 +113,7 @@ class DeblurWidget(TaskWidget):
             and tuple(layer.data.shape) == view.shape
         ]
 
-    def _problems(self, view: LayerView) -> Iterator[tuple[Widget, str]]:
+    def _wrong_fields(self, view: LayerView) -> Iterator[tuple[Widget, str]]:
         if isinstance(self._kernel.value, Image):
             try:
                 KernelSource(self._kernel.value, view)

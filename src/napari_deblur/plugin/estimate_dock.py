@@ -86,7 +86,7 @@ class EstimateWidget(TaskWidget):
         ]
         return [(_WHOLE, _WHOLE), (_VIEW, _VIEW), *marks]
 
-    def _problems(self, view: LayerView) -> Iterator[tuple[Widget, str]]:
+    def _wrong_fields(self, view: LayerView) -> Iterator[tuple[Widget, str]]:
         layer, value = self.source.layer, self._where.value
         # Shapes are looked at in no time; labels and the view when Run is pressed.
         if isinstance(value, Shapes) and layer is not None:

@@ -57,7 +57,7 @@ class MapWidget(TaskWidget):
     def _grid(self) -> tuple[int, int]:
         return int(self._rows.value), int(self._columns.value)
 
-    def _problems(self, view: LayerView) -> Iterator[tuple[Widget, str]]:
+    def _wrong_fields(self, view: LayerView) -> Iterator[tuple[Widget, str]]:
         try:
             check_grid(view, self._grid)
         except InputError as error:
