@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import dask
 import dask.array as da
 import numpy as np
@@ -164,3 +166,16 @@ def test_a_kernel_is_estimated_from_windows_that_are_few(model, picture, monkeyp
     )
     deblur_lazy(picture, **options(model))
     assert len(seen[0]) == 3
+
+
+def test_the_model_is_chosen_for_each_image_as_without_dask(picture):
+    more = {"model": "auto", "device": "cpu", "refine": 0}
+    made = deblur_lazy(picture, block=256, **more).compute()
+    np.testing.assert_array_equal(made, napari_deblur.deblur(picture, **more))
+
+
+def test_the_example_of_the_documentation_runs(root, capsys):
+    text = (root / "docs" / "large-images.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(compile(code, "large-images.md", "exec"), {})
+    assert "(2, 128, 128)" in capsys.readouterr().out
