@@ -2,8 +2,7 @@
 
 The analysis network sees the whole kernel at a glance but blurs it, and cannot always tell it from
 its 180° rotation; the alternation is precise but ends wherever its start leads.  So it is started
-from nothing (with the usual number of edges and with fewer), from the network's kernel and from
-that kernel turned round.  Before the last and
+from nothing, from the network's kernel and from that kernel turned round.  Before the last and
 dearest scales the start that explains the image best is chosen (see
 `napari_deblur.blur.alternation.energy`), and at the end the result is kept only if it explains the
 image no worse than what the network had found.
@@ -46,11 +45,13 @@ _MOST_FRAMES = 8
 _CHOICE_FACTOR = 0.5  # the start is chosen once the image has half its size
 _NETWORK_FACTOR = 0.25  # where the network's kernel comes in: coarse enough to be corrected
 
+# For kernels larger than the network's, of which it sees a shrunk image only: one more start, with
+# so many times the penalty on edges,
 _STRICTER = 5.0
-# Cost of a kernel's squared norm, in units of the energy, where one larger than the network's is
-# looked for.  There a dot of a kernel, which leaves an image of few edges as blurry as it was, may
-# have less energy than the true one.
-_COMPACTNESS = 6.0
+# and a choice between starts by the energy times this power of the kernel's squared norm: a dot of
+# a kernel, which leaves an image of few edges as blurry as it was, may have a sixth less energy
+# than the true one.
+_COMPACTNESS = 0.2
 _CLIPPED_SHARE = 0.05  # of the pixels that a pixel of a shrunk image is made of
 
 
@@ -126,10 +127,8 @@ def refine_kernel(
             yield Progress("refine", done, total)
         arrived.append(current)
     shrunk = _shrink(views, scales[chosen_at])
-    compactness = _COMPACTNESS * (1 - factor)
-    current = min(
-        arrived, key=lambda each: shrunk.energy(each) + compactness * float((each**2).sum())
-    )
+    power = _COMPACTNESS if factor < 1 else 0.0
+    current = min(arrived, key=lambda each: shrunk.energy(each) * float((each**2).sum()) ** power)
 
     for number in range(chosen_at + 1, len(scales)):
         current = _at(views, current, scales, number, schedule)
@@ -156,17 +155,21 @@ def better_of(
 def _paths(
     kernel: NDArray[np.float32], factor: float, scales: Sequence[Scale], schedule: Schedule
 ) -> list[_Path]:
-    """Return the starts: from nothing, twice, and from the network's kernel either way up."""
+    """Return the starts: from nothing, and from the network's kernel either way up.
+
+    Kernels larger than the network's get one more, from nothing with fewer edges.
+    """
     enters = _first_of(scales, _NETWORK_FACTOR * factor)
     scale = scales[enters]
     coarse = resize_kernel(kernel, scale.factor / factor, scale.kernel_size)
     turned = np.ascontiguousarray(coarse[::-1, ::-1])
-    return [
-        _Path(straight_start(scales[0].kernel_size), 0, schedule),
-        _Path(straight_start(scales[0].kernel_size), 0, _stricter(schedule)),
+    nothing = straight_start(scales[0].kernel_size)
+    paths = [
+        _Path(nothing, 0, schedule),
         _Path(coarse, enters, schedule),
         _Path(turned, enters, schedule),
     ]
+    return [*paths, _Path(nothing, 0, _stricter(schedule))] if factor < 1 else paths
 
 
 def _stricter(schedule: Schedule) -> Schedule:
