@@ -14,9 +14,11 @@ from scipy import ndimage
 import napari_deblur
 from napari_deblur.engine import lazy
 from napari_deblur.engine.lazy import deblur_lazy
+from napari_deblur.engine.options import Options
 from napari_deblur.engine.pair import load_pair
 from napari_deblur.engine.run import NothingToEstimateWarning
 from napari_deblur.engine.simulate import shake
+from napari_deblur.engine.stacks import Stack, find_slices
 from napari_deblur.engine.synthesis import block_halo
 from napari_deblur.engine.tiles import plan_grid
 from napari_deblur.errors import InputError
@@ -141,6 +143,9 @@ def test_what_cannot_be_is_refused(model, picture):
         deblur_lazy(picture, block=5, **options(model))
     with pytest.raises(InputError, match="kernels of shape"):
         deblur_lazy(np.stack([picture] * 2), np.ones((3, 3, 3)), axes="ZYX", **options(model))
+    told = Options(field="grid", **options(model))
+    with pytest.raises(InputError, match="field 'grid'"):
+        lazy.deblur_stack_lazy(Stack(picture, "YX", find_slices(picture.shape, "YX")), None, told)
     with pytest.raises(InputError, match="Axes"):
         deblur_lazy(picture, axes="ZYX", **options(model))
 

@@ -524,8 +524,8 @@ def _survey(
             _, row, column = bad[0]
             raise InputError(
                 f"the image of {height} x {width} pixels holds {band[tuple(bad[0])]} at row "
-                f"{first_row + start + row}, column {column}: every value must be finite; replace it, for "
-                "instance with numpy.nan_to_num"
+                f"{first_row + start + row}, column {column}: every value must be finite; replace "
+                "it, for instance with numpy.nan_to_num"
             )
         least, most = min(least, float(band.min())), max(most, float(band.max()))
     return least, most

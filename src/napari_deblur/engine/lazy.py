@@ -218,6 +218,11 @@ def deblur_stack_lazy(
     """
     if block < _SMALLEST_BLOCK:
         raise InputError(f"block {block} is too small: give {_SMALLEST_BLOCK} pixels or more")
+    if options.field != "uniform":
+        raise InputError(
+            f"field {options.field!r} does not go with dask, whose blocks have one kernel: take "
+            "napari_deblur.deblur, or leave --scheduler out"
+        )
     sources = [_source(stack, each) for each in stack.slices]
     layouts = _layouts(stack, sources, options)
     if kernels is None:
