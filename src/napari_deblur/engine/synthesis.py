@@ -58,6 +58,10 @@ _LIVE_MAPS = 8  # maps of the finest level that exist at once in the U-Net
 _LIVE_IMAGES = 32  # float32 images of the padded size that exist at once in a deconvolution
 _NOISE_WINDOW = 512
 _NOISE_WINDOWS = 16
+# A smaller measured noise tells how smooth an image is, not how well its kernel is known: in real
+# photographs the kernel's errors then weigh more than the noise, and a network that is told of no
+# error at all takes their rings for detail.
+_LEAST_NOISE = 0.003
 _CLIPPING_WINDOW = 1024
 _CLIPPING_WINDOWS = 4
 
@@ -165,13 +169,13 @@ def noise_windows(size: tuple[int, int]) -> list[Window]:
 def measure_noise(pair: Pair, picture: Picture) -> NDArray[np.float32]:
     """Standard deviation of the noise of each channel (C,), in the working range.
 
-    The median over windows that are spread over the image.
+    The median over windows that are spread over the image, and at least 0.003.
     """
     levels = []
     for part in noise_windows(picture.layout.size):
         window = torch.from_numpy(picture.read(part)).to(pair.device)
         levels.append(estimate_noise(window[:, None]).cpu().numpy())
-    return np.asarray(np.median(levels, axis=0), np.float32)
+    return np.asarray(np.median(levels, axis=0), np.float32).clip(min=_LEAST_NOISE)
 
 
 def deblur_block(
