@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from napari_deblur.blur.edges import differences, sparse_edges, strongest_gradients
+from napari_deblur.blur.edges import (
+    differences,
+    sparse_edges,
+    strongest_gradients,
+    strongest_of_all,
+)
 from napari_deblur.blur.forward import convolve
 from napari_deblur.errors import InputError
 
@@ -73,3 +78,14 @@ def test_impossible_parameters_are_refused_with_what_is_allowed() -> None:
     for share in (0.0, 1.5):
         with pytest.raises(InputError, match="at most 1"):
             strongest_gradients(image, share)
+
+
+def test_gradients_of_several_images_compete_and_flat_ones_lose() -> None:
+    rng = np.random.default_rng(3)
+    busy, flat = (torch.from_numpy(rng.random((1, 1, 30, 30))) * scale for scale in (1.0, 0.01))
+    alone = strongest_gradients(busy, 0.2)
+    torch.testing.assert_close(strongest_of_all([busy], 0.2)[0], alone)
+    first, second = strongest_of_all([busy, flat], 0.2)
+    assert not second.any()
+    kept = (first.square().sum(dim=1) > 0).double().mean()
+    assert kept == pytest.approx(0.4, abs=0.01)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from napari_deblur.blur.edges import differences, sparse_edges, strongest_gradients
+from napari_deblur.blur.edges import differences, sparse_edges, strongest_of_all
 from napari_deblur.blur.forward import convolve
 from napari_deblur.blur.kernel_step import clean_kernel, normal_equations, solve_kernel
 from napari_deblur.blur.saturation import fill_clipped
@@ -104,13 +104,11 @@ def alternate(
     for turn in range(schedule.rounds):
         batch = torch.from_numpy(kernel)[None].to(images[0])
         sparsity, share = schedule.sparsity_at(scale, turn), schedule.share_at(turn)
+        blurry = _unclipped(images, batch, clipped)
+        edges = strongest_of_all([sparse_edges(each, batch, sparsity) for each in blurry], share)
         equations = [
-            normal_equations(
-                strongest_gradients(sparse_edges(image, batch, sparsity), share),
-                differences(image),
-                size,
-            )
-            for image in _unclipped(images, batch, clipped)
+            normal_equations(sharp, differences(image), size)
+            for sharp, image in zip(edges, blurry, strict=True)
         ]
         solved = solve_kernel(functools.reduce(operator.add, equations), schedule.ridge)
         kernel = clean_kernel(solved[0].cpu().numpy())

@@ -9,6 +9,8 @@ CVPR 2014).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,7 @@ from napari_deblur.blur.boundaries import crop_padding, pad_for_deconvolution
 from napari_deblur.blur.deconvolution import data_term, gradient_data_step
 from napari_deblur.errors import InputError
 
-__all__ = ["differences", "sparse_edges", "strongest_gradients"]
+__all__ = ["differences", "sparse_edges", "strongest_gradients", "strongest_of_all"]
 
 # The splitting ends where it costs no more than the rounding of a float32 image.
 _LARGEST_BETA = 1e5
@@ -81,17 +83,52 @@ def strongest_gradients(image: Tensor, share: float) -> Tensor:
     InputError
         If `share` is not in (0, 1].
     """
+    gradients = differences(image)
+    strength = gradients.square().sum(dim=1, keepdim=True)
+    threshold = _threshold(strength.flatten(1), share)
+    return gradients * (strength > threshold.view(-1, 1, 1, 1))
+
+
+def strongest_of_all(images: Sequence[Tensor], share: float) -> list[Tensor]:
+    """First differences of several images, all but the strongest among all of them set to zero.
+
+    A frame without edges then has no say, however many others there are.
+
+    Parameters
+    ----------
+    images : sequence of Tensor, each of shape (1, 1, H, W)
+        Images of any sizes.
+    share : float
+        Share of all pixels that keep their gradient, above 0 up to 1.
+
+    Returns
+    -------
+    list of Tensor, each of shape (1, 2, H - 1, W - 1)
+        See `strongest_gradients`.
+
+    Raises
+    ------
+    InputError
+        If `share` is not in (0, 1].
+    """
+    gradients = [differences(image) for image in images]
+    strengths = [each.square().sum(dim=1, keepdim=True) for each in gradients]
+    pooled = torch.cat([each.flatten(1) for each in strengths], dim=1)
+    threshold = _threshold(pooled, share)
+    return [
+        each * (strength > threshold) for each, strength in zip(gradients, strengths, strict=True)
+    ]
+
+
+def _threshold(strength: Tensor, share: float) -> Tensor:
+    """Squared gradients (B,) that `share` of the pixels of (B, n) exceed."""
     if not 0 < share <= 1:
         raise InputError(f"share is {share}: it must be above 0 and at most 1; use 0.2")
-    gradients = differences(image)
     if share == 1:
-        return gradients
-    strength = gradients.square().sum(dim=1).flatten(1)
+        return strength.new_full((len(strength),), -1.0)
     # Clamped, so that the flat rest of an image with few edges is not kept.
     rank = max(1, round(strength.shape[1] * (1 - share)))
-    threshold = strength.kthvalue(rank, dim=1).values.clamp_min(1e-12)
-    kept = strength > threshold[:, None]
-    return gradients * kept.view(gradients.shape[0], 1, *gradients.shape[-2:])
+    return strength.kthvalue(rank, dim=1).values.clamp_min(1e-12)
 
 
 def differences(image: Tensor) -> Tensor:
