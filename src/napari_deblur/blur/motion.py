@@ -31,10 +31,9 @@ _MOST_ANGLES = 30  # on either side of none
 _FITS = 4
 _FIT_ROUNDS = 50
 _FAINT = 1e-2  # share of the largest weight below which a fitted pose does not count
-_SPARSITY = 0.0
 _GROWTH = 1  # steps by which the poses in use may spread in one round
 _FLOOR = 0.05  # share of a kernel's peak below which it counts as empty
-_AGREEING = 0.7  # share of the evidence that must find a pose in its kernels
+_AGREEING = 0.5  # share of the evidence that must find a pose in its kernels
 _SOLVE_ROUNDS = 80
 
 Floats = NDArray[np.float64]
@@ -61,6 +60,13 @@ class MotionDensity:
     def size(self) -> int:
         """Side m of the kernels in pixels."""
         return int(self.volume.shape[-1])
+
+    @property
+    def extent(self) -> float:
+        """Range of the angles in use, in radians, faint ones left out."""
+        shares = self.volume.sum(axis=(1, 2))
+        used = np.flatnonzero(shares > _FAINT * shares.max())
+        return float((used[-1] - used[0] + 1) * self.step)
 
     def kernels(self, positions: Floats) -> NDArray[np.float32]:
         """Kernels (p, m, m), float32, sum 1, at positions (p, 2) in pixels from the optical axis.
@@ -142,11 +148,12 @@ def fit_density(
     step = (size - 1) / (angles - 1) / radius
     used = np.ones((angles, size, size), bool)
     matrix = _projection(used, step, positions)
+    target = kernels.reshape(-1).astype(np.float64)
     likeness = np.ones(len(kernels))
     volume = np.zeros(used.shape)
-    for turn in range(_FITS):
+    for _ in range(_FITS):
         counts = np.repeat(evidence * likeness**2, size * size)
-        weights = _richardson_lucy(matrix, kernels.reshape(-1), counts / counts.max())
+        weights = _richardson_lucy(matrix, target, counts / counts.max())
         volume[used] = weights * (weights > _FAINT * weights.max())
         fitted = MotionDensity(volume / volume.sum(), step).kernels(positions)
         norms = [np.linalg.norm(each, axis=(1, 2)) for each in (fitted, kernels)]
@@ -204,7 +211,6 @@ def improve_density(
     around = np.roll(around, (1 - size, 1 - size), (1, 2))
     response = scipy.fft.rfft2(around).real.clip(min=0) + ridge * (share / scale)[:, None, None]
     wanted = backwards @ (cross / scale).reshape(-1)
-    wanted = wanted - _SPARSITY * wanted.max()
 
     def apply(weights: Floats) -> Floats:
         kernels = (matrix @ weights).reshape(-1, size, size)

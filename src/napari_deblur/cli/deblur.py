@@ -17,6 +17,8 @@ from napari_deblur.cli.options import (
     Axes,
     ChannelAxis,
     Device,
+    Field,
+    FieldGrid,
     Gamma,
     KernelSize,
     Mask,
@@ -94,6 +96,8 @@ def deblur(  # noqa: PLR0913  one parameter for each option
     region: Region = None,
     mask: Mask = None,
     noise: Noise = None,
+    field: Field = "uniform",
+    grid: FieldGrid = None,
     axes: Axes = None,
     channel_axis: ChannelAxis = None,
     scheduler: Scheduler = None,
@@ -105,6 +109,7 @@ def deblur(  # noqa: PLR0913  one parameter for each option
     and axes.  The slices of a stack (T, Z, C) are deblurred one by one.  Files of a batch that
     cannot be deblurred are skipped and named at the end, and the exit code is then 1.
     """
+    _check_field(field, grid, kernel=kernel, one_kernel=one_kernel)
     if kernel is not None and one_kernel:
         raise InputError(
             f"--kernel '{kernel}' and --one-kernel exclude each other; give one of them"
@@ -116,7 +121,17 @@ def deblur(  # noqa: PLR0913  one parameter for each option
 
     part = read_region(region, mask)
     settings = Settings(
-        model, device, tile, kernel_size, refine, noise, part, gamma=gamma, saturation=saturation
+        model,
+        device,
+        tile,
+        kernel_size,
+        refine,
+        noise,
+        part,
+        gamma=gamma,
+        saturation=saturation,
+        field=field,
+        grid=grid,
     )
     # On a cluster the workers have the device, and perhaps this machine has not.
     pair = (settings if scheduler is None else replace(settings, device="cpu")).open()
@@ -129,6 +144,22 @@ def deblur(  # noqa: PLR0913  one parameter for each option
             task.run(jobs[0], report)
         else:
             _run_batch(task, jobs, report)
+
+
+def _check_field(
+    field: str, grid: tuple[int, int] | None, *, kernel: Path | None, one_kernel: bool
+) -> None:
+    """Check before any file is looked at what goes with kernels that vary over the image."""
+    if field not in ("uniform", "grid"):
+        raise InputError(f"--field {field!r} is unknown; give uniform or grid")
+    if field == "uniform":
+        if grid is not None:
+            raise InputError("--grid goes with '--field grid' only; give that too")
+        return
+    if kernel is not None:
+        raise InputError(f"--field grid and --kernel '{kernel}' exclude each other; give one")
+    if one_kernel:
+        raise InputError("--field grid and --one-kernel exclude each other; give one of them")
 
 
 @dataclass(frozen=True)
@@ -159,6 +190,11 @@ class _Task:
         """Deblur one file on a cluster; nothing is written unless all of it went well."""
         from napari_deblur.cli.cluster import deblur_blocks
 
+        if self.settings.field != "uniform":
+            raise InputError(
+                "--field grid and --scheduler exclude each other for a single image, which a "
+                "cluster cuts into blocks with one kernel; leave one of them out"
+            )
         with self._opened(job) as (stack, known, out):
             used = deblur_blocks(
                 client,
@@ -192,9 +228,9 @@ class _Task:
 
         say(f"{job.source} -> {job.target}")
         if self.save_kernel:
-            path = kernel_path(job.target)
-            write_kernels(path, used[:1] if self.one_kernel else used, stack)
-            say(f"kernel -> {path}")
+            kernels = used[:1] if self.one_kernel else used
+            for path in write_kernels(kernel_path(job.target), kernels, stack):
+                say(f"kernel -> {path}")
 
 
 def _run_on_cluster(address: str, task: _Task, jobs: list[Job], report: Report) -> None:

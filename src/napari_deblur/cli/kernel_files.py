@@ -58,6 +58,8 @@ class KernelFile:
         if held.ndim == stack.array.ndim and stack.channel_number is not None:
             # Channels of one exposure share their kernel; the file repeats it for each.
             held = held.take(0, axis=stack.channel_number)
+        if held.ndim == 4 and not stack.counted_shape:
+            return [held]  # a field of kernels for the one image
         if held[..., 0, 0].size == 1:
             return [held.reshape(held.shape[-2:])] * count
         if held.shape[:-2] != stack.counted_shape:
@@ -69,21 +71,42 @@ class KernelFile:
         return list(held.reshape(_flat(held)))
 
 
-def write_kernels(path: Path, kernels: Sequence[NDArray[np.float32]], stack: Stack) -> None:
+def write_kernels(path: Path, kernels: Sequence[NDArray[np.float32]], stack: Stack) -> list[Path]:
     """Write one kernel, or a stack with one for each slice, smaller ones in the middle of zeros.
+
+    Where a slice has a field of kernels (rows, columns, m, m), each slice gets a file of its own.
+
+    Returns
+    -------
+    list of Path
+        The files that were written.
 
     Raises
     ------
     OutputError
-        If the file cannot be written.
+        If a file cannot be written.
     """
     if len(kernels) == 1:
-        write_kernel(path, kernels[0])
-        return
+        _write_one(path, kernels[0])
+        return [path]
+    if any(each.ndim == 4 for each in kernels):
+        paths = [path.with_stem(f"{path.stem}_{each.label}") for each in stack.slices]
+        for part, each in zip(paths, kernels, strict=True):
+            _write_one(part, each)
+        return paths
     side = max(each.shape[-1] for each in kernels)
     padded = [np.pad(each, (side - each.shape[-1]) // 2) for each in kernels]
     held = np.stack(padded).reshape(*stack.counted_shape, side, side)
     write_image(path, held, axes=f"{stack.counted_axes}YX")
+    return [path]
+
+
+def _write_one(path: Path, kernel: NDArray[np.float32]) -> None:
+    if kernel.ndim == 4:
+        rows, columns, side, _ = kernel.shape
+        write_grid(path, list(kernel.reshape(-1, side, side)), (rows, columns))
+    else:
+        write_kernel(path, kernel)
 
 
 def write_grid(path: Path, kernels: Sequence[NDArray[np.float32]], grid: tuple[int, int]) -> None:

@@ -12,6 +12,8 @@ __all__ = [
     "Axes",
     "ChannelAxis",
     "Device",
+    "Field",
+    "FieldGrid",
     "Gamma",
     "Grid",
     "InputImage",
@@ -123,6 +125,22 @@ Grid = Annotated[
         parser=rows_by_columns,
         metavar="ROWSxCOLUMNS",
         help="Estimate a kernel for each cell of a grid over the image, like 3x4.",
+    ),
+]
+Field = Annotated[
+    str,
+    typer.Option(
+        metavar="uniform|grid",
+        help="Whether one kernel blurred the whole image, or kernels that vary over it.",
+    ),
+]
+FieldGrid = Annotated[
+    Any,
+    typer.Option(
+        "--grid",
+        parser=rows_by_columns,
+        metavar="ROWSxCOLUMNS",
+        help="Cells of '--field grid', like 3x4.  By default chosen from the image and its blur.",
     ),
 ]
 Axes = Annotated[

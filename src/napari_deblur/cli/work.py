@@ -53,6 +53,8 @@ class Settings:
     region: tuple[slice, slice] | NDArray[np.bool_] | None = None
     gamma: float = 1.0
     saturation: float | None = None
+    field: str = "uniform"
+    grid: tuple[int, int] | None = None
 
     def for_kernels(self) -> dict[str, Any]:
         """Arguments for estimating kernels."""
@@ -69,7 +71,11 @@ class Settings:
 
     def for_images(self) -> dict[str, Any]:
         """Arguments for deblurring."""
-        return self.for_kernels() | {"noise": self.noise}
+        return self.for_kernels() | {
+            "noise": self.noise,
+            "field": self.field,
+            "grid": self.grid,
+        }
 
     def open(self) -> Pair:
         """Open the model on the device, so that wrong options are found before any file is.
@@ -193,7 +199,7 @@ def deblur_stack(
     Returns
     -------
     list of numpy.ndarray
-        The kernel of every slice.
+        The kernel of every slice, or where its blur varies the kernels (rows, columns, m, m).
     """
     kernels = []
     ranges = stack.value_ranges()
@@ -210,7 +216,7 @@ def deblur_stack(
         with _quiet():
             result = follow(steps, report, name)
         _mention_if_blank(name, informative=result.informative)
-        kernels.append(result.kernel)
+        kernels.append(result.kernel if result.field is None else result.field.kernels)
     return kernels
 
 

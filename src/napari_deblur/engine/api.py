@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_deblur.defaults import DEFAULT_ROUNDS
 
@@ -93,6 +93,8 @@ def deblur(  # noqa: PLR0913  one parameter for each option
     refine: int = DEFAULT_ROUNDS,
     gamma: float = 1.0,
     saturation: float | None = None,
+    field: Literal["uniform", "grid"] = "uniform",
+    grid: tuple[int, int] | None = None,
     noise: float | None = None,
     value_range: tuple[float, float] | None = None,
     out: Any = None,
@@ -111,10 +113,11 @@ def deblur(  # noqa: PLR0913  one parameter for each option
     image : array of shape (H, W), (H, W, 1), (H, W, 3), (H, W, 4), or 3-D with `channel_axis`
         Grey, RGB, or RGB with alpha; integers or floats, finite, at least 16 x 16 pixels.  Memory
         maps, Zarr and dask arrays are read piece by piece.  It is never written to.
-    kernel : array of shape (n, n), optional
+    kernel : array of shape (n, n) or (rows, columns, n, n), optional
         A known convolution kernel of any odd size up to 171 (up to the model's m, if the model
         has no deconvolution): real, finite, non-negative, not all zero; it is scaled to sum 1.
-        Estimated from the image by default.
+        Four axes give each cell of a grid over the image its own kernel, as `field` of a result
+        of `napari_deblur.engine.run` holds them.  Estimated from the image by default.
     model : str or Path
         A model's name (``napari-deblur models list``), or a folder that holds
         `analysis.safetensors` and `synthesis.safetensors`.  "auto" asks the blur-size classifier
@@ -148,6 +151,13 @@ def deblur(  # noqa: PLR0913  one parameter for each option
         Value, in the image's own units, from which pixels count as clipped.  What light they miss
         is predicted from all others, for the kernel and for the deconvolution.  By default it is
         found, where values pile up at the image's maximum; ``inf`` turns that off.
+    field : {"uniform", "grid"}
+        "uniform" takes the blur to be the same everywhere.  "grid" looks for kernels that vary
+        over the image: those of a camera that also rolled about its optical axis, or, where that
+        does not explain them, one for each cell of a grid.  Where the image gives no evidence of
+        that, one kernel is used as before.
+    grid : tuple of int, optional
+        Rows and columns of the grid; chosen from the size of the image and of its blur by default.
     noise : float, optional
         Standard deviation of the noise in the image's own units; measured by default.  Larger
         values give smoother results.
@@ -200,6 +210,8 @@ def deblur(  # noqa: PLR0913  one parameter for each option
         refine=refine,
         gamma=gamma,
         saturation=saturation,
+        field=field,
+        grid=grid,
         noise=noise,
         value_range=value_range,
         out=out,

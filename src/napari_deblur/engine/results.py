@@ -55,9 +55,8 @@ class KernelGridResult:
     varies : bool
         False if the cells do not differ by more than the image gives evidence for.  All of them
         then have `kernel`.
-    gains : ndarray of shape (rows, columns), float32
-        By which share of the cost a cell's kernel explains its part of the image better than
-        `kernel` does.
+    evidence : ndarray of shape (rows, columns), float32
+        Strength of the edges that each cell's kernel was seen at, relative to the mean cell's.
     trusted : ndarray of shape (rows, columns), bool
         False where the image gave no kernel that could be believed, and those of the neighbours
         took its place.
@@ -70,7 +69,7 @@ class KernelGridResult:
     field: KernelField
     kernel: NDArray[np.float32]
     varies: bool
-    gains: NDArray[np.float32]
+    evidence: NDArray[np.float32]
     trusted: NDArray[np.bool_]
     informative: bool
     model: str
@@ -88,7 +87,11 @@ class Result:
     image : ndarray
         Of the input's shape and dtype; the array given as `out` if there was one.
     kernel : ndarray of shape (m, m), float32
-        The kernel that it was deblurred with, estimated or given.
+        The kernel that it was deblurred with, estimated or given.  Where the blur varies, the
+        one that would explain the whole image best, or the one in the middle of a given field.
+    field : KernelField or None
+        Where the blur varies, the kernels that it was deblurred with, on a grid that may be finer
+        than the one that was asked for; None where one kernel did.
     informative : bool
         False if a kernel was to be estimated and the image has no texture; the image is then
         returned as it was.
@@ -98,6 +101,7 @@ class Result:
 
     image: Any
     kernel: NDArray[np.float32]
+    field: KernelField | None
     informative: bool
     model: str
     device: str

@@ -10,15 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
-from napari_deblur.blur.kernel import check_kernel
 from napari_deblur.engine.auto import Choice, choose
 from napari_deblur.engine.devices import pick_device
-from napari_deblur.engine.estimation import Estimate
 from napari_deblur.engine.field import check_field_frames, find_field
+from napari_deblur.engine.field_restoration import restore_field
+from napari_deblur.engine.given import Found, central, check_given
 from napari_deblur.engine.options import Options
 from napari_deblur.engine.output import check_output, copy_image
 from napari_deblur.engine.pair import Pair, load_pair
@@ -196,8 +196,8 @@ def kernel_grid_steps(
     pictures = [options.open(each) for each in (image, *more)]
     check_field_frames(pictures, options)
     frames = [(each, find_region(region, each.layout.size)) for each in pictures]
-    pair, _ = yield from _load(options, frames)
-    found = yield from find_field(pair, frames, options)
+    pair, choice = yield from _load(options, frames)
+    found = yield from find_field(pair, frames, options, choice.kernel_sizes)
     settings = {
         **_provenance(pair),
         **options.settings(),
@@ -208,7 +208,7 @@ def kernel_grid_steps(
         found.field,
         found.kernel,
         found.varies,
-        found.gains,
+        found.evidence,
         found.trusted,
         found.informative,
         pair.name,
@@ -231,6 +231,8 @@ def deblur_steps(  # noqa: PLR0913  one parameter for each option
     refine: int = DEFAULT_ROUNDS,
     gamma: float = 1.0,
     saturation: float | None = None,
+    field: Literal["uniform", "grid"] = "uniform",
+    grid: tuple[int, int] | None = None,
     noise: float | None = None,
     value_range: tuple[float, float] | None = None,
     out: Any = None,
@@ -240,7 +242,7 @@ def deblur_steps(  # noqa: PLR0913  one parameter for each option
     Parameters
     ----------
     image, kernel, model, channel_axis, device, tile, region, kernel_size, refine, gamma, \
-saturation, noise, value_range, out
+saturation, field, grid, noise, value_range, out
         See `napari_deblur.deblur`.
 
     Yields
@@ -273,28 +275,38 @@ saturation, noise, value_range, out
         refine=refine,
         gamma=gamma,
         saturation=saturation,
+        field=field,
+        grid=grid,
         noise=noise,
         value_range=value_range,
     )
     picture = options.open(image)
     area = find_region(region, picture.layout.size)
-    given = None if kernel is None else check_kernel(kernel)
+    given = None if kernel is None else check_given(kernel, picture, options)
+    check_field_frames([picture], options)
     check_output(out, picture)
-    pair, choice = yield from _load(options, [(picture, area)], given)
+    pair, choice = yield from _load(
+        options, [(picture, area)], None if given is None else central(given)
+    )
     if given is None:
-        found = yield from find_kernel(pair, [(picture, area)], options, choice.kernel_sizes)
+        found = yield from _find(pair, picture, area, options, choice)
     else:
-        found = Estimate(check_kernel(given, largest=pair.largest_kernel), informative=True)
-    if found.informative:
-        levels = noise_levels(pair, picture, noise)
-        restored = yield from restore(pair, picture, found.kernel, levels, options, out)
-    else:
+        found = Found.of(check_given(given, picture, options, largest=pair.largest_kernel), picture)
+    if not found.informative:
         levels = np.zeros(1, np.float32)
         restored = Restored(copy_image(picture, out), tile=None)
+    else:
+        levels = noise_levels(pair, picture, noise)
+        if found.field is None:
+            restored = yield from restore(pair, picture, found.kernel, levels, options, out)
+        else:
+            restored = yield from restore_field(pair, picture, found.field, levels, options, out)
     settings = {
         **_provenance(pair),
         **choice.settings(),
         **options.settings(),
+        "field": field,
+        "grid": None if found.field is None else list(found.field.grid.shape),
         "tile": restored.tile,
         "noise": float(levels.mean()) * picture.layout.span,
         "value_range": [picture.layout.low, picture.layout.high],
@@ -304,12 +316,25 @@ saturation, noise, value_range, out
     return Result(
         restored.image,
         found.kernel,
+        found.field,
         found.informative,
         pair.name,
         str(pair.device),
         seconds,
         settings,
     )
+
+
+def _find(
+    pair: Pair, picture: Picture, area: Region, options: Options, choice: Choice
+) -> Generator[Progress, None, Found]:
+    """The kernel of the whole image, and where the blur varies those of a field."""
+    frames = [(picture, area)]
+    if options.field == "uniform":
+        estimate = yield from find_kernel(pair, frames, options, choice.kernel_sizes)
+        return Found(estimate.kernel, None, estimate.informative)
+    found = yield from find_field(pair, frames, options, choice.kernel_sizes)
+    return Found(found.kernel, found.fine if found.varies else None, found.informative)
 
 
 def _load(
