@@ -61,7 +61,7 @@ _NOISE_WINDOWS = 16
 # A smaller measured noise tells how smooth an image is, not how well its kernel is known: in real
 # photographs the kernel's errors then weigh more than the noise, and a network that is told of no
 # error at all takes their rings for detail.
-_LEAST_NOISE = 0.003
+_LEAST_NOISE = 0.004
 _CLIPPING_WINDOW = 1024
 _CLIPPING_WINDOWS = 4
 
@@ -169,7 +169,7 @@ def noise_windows(size: tuple[int, int]) -> list[Window]:
 def measure_noise(pair: Pair, picture: Picture) -> NDArray[np.float32]:
     """Standard deviation of the noise of each channel (C,), in the working range.
 
-    The median over windows that are spread over the image, and at least 0.003.
+    The median over windows that are spread over the image, and at least 0.004.
     """
     levels = []
     for part in noise_windows(picture.layout.size):
