@@ -97,6 +97,7 @@ CASES: dict[str, Case] = {
     "deblur coarse level": _deblur("multiscale", level=1, refine=0),
     "deblur in linear light": _deblur("yx uint8", refine=0, gamma=2.2, saturation=120.0),
     "deblur nothing clipped": _deblur("rgb", refine=0, saturation=float("inf")),
+    "deblur with a field": _deblur("multiscale", field="grid", grid=(1, 2), refine=1),
     "deblur dask": _deblur("dask", refine=0, tile=64),
     "kernel of grey": _kernel("yx uint16", refine=1),
     "kernel of what shapes mark": _kernel("yx float", region="marks", refine=0),

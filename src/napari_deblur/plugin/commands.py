@@ -85,9 +85,12 @@ def _deblur(about: About) -> list[str]:
     words = ["deblur", _source(about), "-o", f"{_stem(about)}-deblurred.tif", *_common(about)]
     if about["parameters"]["kernel"] == "pooled":
         words.append("--one-kernel")
+    if about["parameters"]["field"] == "grid":
+        words.append("--field=grid")
+        words += _grid(about)
     if _kernel_file(about):
         words.append(f"--kernel={_kernel_file(about)}")
-    if about["kind"] == "kernel":
+    if about["kind"] in ("kernel", "kernel map"):
         words.append("--save-kernel")
     return words
 
@@ -100,10 +103,14 @@ def _kernel(about: About) -> list[str]:
 
 
 def _kernel_map(about: About) -> list[str]:
-    rows, columns = about["parameters"]["grid"]
     out = f"{_stem(about)}-kernels.tif"
-    words = ["kernel", _source(about), "-o", out, *_common(about), f"--grid={rows}x{columns}"]
+    words = ["kernel", _source(about), "-o", out, *_common(about), *_grid(about)]
     return [*words, *_where(about)]
+
+
+def _grid(about: About) -> list[str]:
+    grid = about["parameters"]["grid"]
+    return [] if grid is None else [f"--grid={grid[0]}x{grid[1]}"]
 
 
 def _shake(about: About) -> list[str]:

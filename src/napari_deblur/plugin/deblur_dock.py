@@ -10,13 +10,16 @@ from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, Widget
 from napari.layers import Image, Layer
 
 from napari_deblur.errors import DeblurError
-from napari_deblur.plugin.deblur_task import DeblurRequest, Kernel, deblur_layer, deblur_task
+from napari_deblur.plugin.deblur_task import DeblurRequest, Field, Kernel, deblur_layer, deblur_task
 from napari_deblur.plugin.dock import TaskWidget
 from napari_deblur.plugin.engine_fields import EngineFields
+from napari_deblur.plugin.fields import automatic_field
 from napari_deblur.plugin.kernel_layers import KernelSource, is_kernel, looks_like_kernel
+from napari_deblur.plugin.map_task import check_grid
 from napari_deblur.plugin.provenance import record_of
 from napari_deblur.plugin.quality import judge
 from napari_deblur.plugin.regions import Region, visible_region
+from napari_deblur.plugin.rows import row
 from napari_deblur.plugin.slices import LayerView
 from napari_deblur.plugin.tasks import Task
 
@@ -56,6 +59,18 @@ class DeblurWidget(TaskWidget):
             nullable=True,
             tooltip="A sharp layer of the same shape, to compare with (PSNR and SSIM).",
         )
+        self._field = ComboBox(
+            name="field",
+            label="blur",
+            choices=[("the same all over", "uniform"), ("varies over the image", "grid")],
+            tooltip="Blur varies where the camera turned, or the scene is deep. It then takes "
+            "several times as long.",
+        )
+        self._rows, self._columns = (
+            automatic_field(name, name, 8, 1, f"How many {name} of cells have a kernel each.")
+            for name in ("rows", "columns")
+        )
+        self._grid_row = row(self._rows, self._columns, label="grid")
         self._noise = FloatSpinBox(
             name="noise",
             label="noise",
@@ -68,17 +83,21 @@ class DeblurWidget(TaskWidget):
         )
         self._noise.native.setSpecialValueText("measured")
         self._build(
-            [self._kernel, *engine.first, self._truth, self._preview],
-            [self._noise, *engine.more],
+            [self._kernel, self._field, *engine.first, self._truth, self._preview],
+            [self._grid_row, self._noise, *engine.more],
             engine,
         )
 
     def _task(self) -> Task:
         kernel: Kernel = self._kernel.value
+        field: Field = self._field.value if self._may_vary else "uniform"
+        grid = int(self._rows.value), int(self._columns.value)
         return deblur_task(
             DeblurRequest(
                 self.layer,
                 kernel,
+                field=field,
+                grid=grid if field == "grid" and all(grid) else None,
                 noise=float(self._noise.value) or None,
                 preview=self._seen() if self._preview.value else None,
                 **self._values(),
@@ -88,6 +107,21 @@ class DeblurWidget(TaskWidget):
     def _seen(self) -> Region | None:
         view = self.source.view
         return None if view is None else visible_region(self.layer, view)
+
+    @property
+    def _may_vary(self) -> bool:
+        """Whether kernels are estimated such that they may vary."""
+        return bool(self._kernel.value == "each")
+
+    def _is_apt(self, widget: Widget) -> bool:
+        if widget is self._grid_row:
+            return self._may_vary and self._field.value == "grid"
+        return super()._is_apt(widget)
+
+    def _refresh(self, *_: Any) -> None:
+        self._field.visible = self._may_vary
+        self._advanced.update()
+        super()._refresh()
 
     def _kernel_choices(self, _: Any) -> list[tuple[str, Any]]:
         view, image = self.source.view, self.source.layer
@@ -119,6 +153,12 @@ class DeblurWidget(TaskWidget):
                 KernelSource(self._kernel.value, view)
             except DeblurError as error:
                 yield self._kernel, str(error)
+        cells = int(self._rows.value), int(self._columns.value)
+        if self._is_apt(self._grid_row) and all(cells):
+            try:
+                check_grid(view, cells)
+            except DeblurError as error:
+                yield self._grid_row, str(error)
 
     def _follow_image(self, view: LayerView | None) -> None:
         del view

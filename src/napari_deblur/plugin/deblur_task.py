@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -17,9 +17,10 @@ from napari.types import LayerDataTuple
 from numpy.typing import NDArray
 
 from napari_deblur.engine.layout import extremes, working_range
-from napari_deblur.errors import KernelError
+from napari_deblur.errors import InputError, KernelError
 from napari_deblur.plugin.estimate_task import kernel_name, pool
 from napari_deblur.plugin.kernel_layers import KernelSource, kernel_layer
+from napari_deblur.plugin.map_task import map_layer
 from napari_deblur.plugin.metadata import KEY, derived_attributes
 from napari_deblur.plugin.provenance import Record, describe
 from napari_deblur.plugin.regions import Region
@@ -33,6 +34,9 @@ __all__ = ["DeblurRequest", "Kernel", "deblur_layer", "deblur_task", "deblurred_
 Kernel: TypeAlias = Image | NDArray[Any] | Literal["each", "pooled"]
 """A kernel layer, a kernel, or how to estimate: for each plane, or one for all planes."""
 
+Field: TypeAlias = Literal["uniform", "grid"]
+"""Whether one kernel blurred the whole image, or kernels that vary over it."""
+
 _MARGIN = 64  # pixels around a preview that are deblurred with it, so that it has no borders
 
 
@@ -43,6 +47,8 @@ class DeblurRequest(EngineRequest):
     kernel: Kernel = "each"
     _: KW_ONLY
     noise: float | None = None
+    field: Field = "uniform"
+    grid: tuple[int, int] | None = None
     preview: Region | None = None
 
 
@@ -60,11 +66,17 @@ def deblur_layer(request: DeblurRequest) -> Task:
     layer : Image
         Any image layer; see `napari_deblur.plugin.slices` for how it is cut into planes.
     kernel : Image layer, array of shape (m, m), "each" or "pooled"
-        The blur kernel: a layer with one for all planes or one for each; an array; or estimated
-        now, for each plane of its own or one for all planes together.
+        The blur kernel: a layer with one for all planes or one for each, or a kernel map for a
+        single plane; an array; or estimated now, for each plane of its own or one for all planes
+        together.
     noise : float, optional
         Standard deviation of the noise in the image's own units; None to measure it.  Larger
         values give smoother results.
+    field : {"uniform", "grid"}
+        Whether one kernel blurred the whole image, or kernels that vary over it.
+    grid : tuple of int, optional
+        Rows and columns of the cells that have a kernel each, for "grid"; None to let the engine
+        choose.
     preview : Region, optional
         The only part of the one plane at `index` that is to be deblurred.
     model, device, tile, kernel_size, refine, gamma, saturation, level, channel_axis, index
@@ -94,6 +106,11 @@ def deblur_task(request: DeblurRequest) -> Task:
         raise KernelError(
             f"kernel {request.kernel!r} is unknown: give 'each', 'pooled', a layer or an array"
         )
+    if request.field == "grid" and request.kernel != "each":
+        raise InputError(
+            "kernels that vary over the image are estimated for each plane: give kernel 'each', or "
+            "field 'uniform'"
+        )
     if request.preview is not None:
         return _preview(request, view, kernels, request.preview)
     return _deblur(request, view, kernels)
@@ -112,6 +129,7 @@ def _deblur(request: DeblurRequest, view: LayerView, kernels: KernelSource | Non
         start = 0.3
         pooled = (yield from pool(request, view, share=start)).kernel
     found: dict[Index, NDArray[np.float32]] = {}
+    fields: list[NDArray[np.float32]] = []
     noise: list[float] = []
     share = (1 - start) / len(indices)
     for number, index in enumerate(indices):
@@ -127,12 +145,17 @@ def _deblur(request: DeblurRequest, view: LayerView, kernels: KernelSource | Non
             text=where(number, len(indices)),
         )
         found[index] = result.kernel
+        if result.field is not None:
+            fields.append(result.field.kernels)
         noise.append(result.settings["noise"])
         if len(indices) > 1:
             yield Written(out)
     record = _record(request, view, result, began, noise=float(np.mean(noise)))
     layers = [(out, attributes | {"metadata": {KEY: record.as_dict()}}, "image")]
-    if kernels is None:
+    if kernels is None and fields:
+        if len(indices) == 1:  # grids of several planes may differ
+            layers.append(map_layer(request.layer, view, fields[0], record.of_kind("kernel map")))
+    elif kernels is None:
         about = record.of_kind("kernel").as_dict()
         name = kernel_name(request.layer)
         made = found if pooled is None else pooled
@@ -143,8 +166,9 @@ def _deblur(request: DeblurRequest, view: LayerView, kernels: KernelSource | Non
 def _preview(
     request: DeblurRequest, view: LayerView, kernels: KernelSource | None, region: Region
 ) -> Task:
-    """Deblur a part of one plane, and show it in its place."""
+    """Deblur a part of one plane, and show it in its place; one kernel does for so small a part."""
     began = time.perf_counter()
+    request = replace(request, field="uniform", grid=None)
     index = next(view.indices(request.index))
     rows, columns = (
         slice(max(0, part.start - _MARGIN), min(side, part.stop + _MARGIN))
@@ -154,7 +178,7 @@ def _preview(
         request,
         view.plane(index, (rows, columns)),
         view,
-        kernel=None if kernels is None else kernels.at(index),
+        kernel=None if kernels is None else kernels.near(index, _centre(region, view)),
     )
     record = _record(
         request,
@@ -171,6 +195,15 @@ def _preview(
     if view.plane_channel_axis is not None:
         inner.insert(view.plane_channel_axis, slice(None))
     return [_piece(request, view, index, region, result.image[tuple(inner)], record)]
+
+
+def _centre(region: Region, view: LayerView) -> tuple[float, float]:
+    """Row and column of a region's middle, from 0 to 1."""
+    row, column = (
+        (part.start + part.stop) / 2 / side
+        for part, side in zip(region.window, view.size, strict=True)
+    )
+    return row, column
 
 
 def _piece(
@@ -220,10 +253,21 @@ def _deblur_plane(
 ) -> Generator[Event, None, Any]:
     from napari_deblur.engine.run import deblur_steps
 
-    options = request.for_engine(view) | {"noise": request.noise, "value_range": value_range}
-    steps = deblur_steps(plane, kernel, out=out, **options)
+    steps = deblur_steps(
+        plane,
+        kernel,
+        noise=request.noise,
+        field=request.field,
+        grid=request.grid,
+        value_range=value_range,
+        out=out,
+        **request.for_engine(view),
+    )
     stages = ("load", "kernel", "refine", "deblur") if kernel is None else ("load", "deblur")
-    return (yield from follow(steps, stages=stages, start=start, share=share, where=text))
+    rounds = 1 if request.field == "uniform" else 2
+    return (
+        yield from follow(steps, stages=stages, start=start, share=share, where=text, rounds=rounds)
+    )
 
 
 def _record(

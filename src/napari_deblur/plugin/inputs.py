@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from napari_deblur.errors import InputError, OutputError
 from napari_deblur.files.images import write_image
 from napari_deblur.plugin.commands import LAYER, input_files
+from napari_deblur.plugin.kernel_layers import is_map
+from napari_deblur.plugin.metadata import KEY
 from napari_deblur.plugin.regions import Region
 
 __all__ = ["save_inputs"]
@@ -68,7 +70,10 @@ def _array(
         kernel = about["parameters"]["kernel"]
         if isinstance(kernel, list):
             return np.asarray(kernel), "YX"
-        return np.asarray(_layer(kernel[LAYER], known).data), None
+        layer = _layer(kernel[LAYER], known)
+        if is_map(layer):
+            return np.asarray(layer.metadata[KEY]["kernels"]), "IQYX"
+        return np.asarray(layer.data), None
     layer = _layer(source["name"], known)
     data = layer.data[source["level"]] if layer.multiscale else layer.data
     if list(data.shape) != source["shape"]:

@@ -5,7 +5,7 @@ Neither Qt nor torch here.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from napari.layers import Image
@@ -17,7 +17,14 @@ from napari_deblur.errors import InputError, KernelError
 from napari_deblur.plugin.metadata import KEY, kernel_attributes, spread
 from napari_deblur.plugin.slices import Index, LayerView, view_layer
 
-__all__ = ["KernelSource", "is_kernel", "is_made_of_kernels", "kernel_layer", "looks_like_kernel"]
+__all__ = [
+    "KernelSource",
+    "is_kernel",
+    "is_made_of_kernels",
+    "is_map",
+    "kernel_layer",
+    "looks_like_kernel",
+]
 
 
 def kernel_layer(
@@ -74,7 +81,16 @@ class KernelSource:
     """
 
     def __init__(self, kernel: Image | NDArray[Any], view: LayerView) -> None:
-        if not isinstance(kernel, np.ndarray):  # a layer may be behind a proxy
+        self._held: LayerView | None = None
+        self._array: NDArray[Any] = np.empty((0, 0))
+        if is_map(kernel):
+            if view.count > 1:
+                raise KernelError(
+                    f"{kernel.name!r} is the map of one plane, and the image has {view.count}: "
+                    "choose another kernel"
+                )
+            self._array = np.asarray(kernel.metadata[KEY]["kernels"])
+        elif not isinstance(kernel, np.ndarray):  # a layer may be behind a proxy
             held = _view_kernels(kernel, view)
             if held.count > 1 and held.stack_shape != view.stack_shape:
                 raise KernelError(
@@ -82,13 +98,12 @@ class KernelSource:
                     f"image has {_shape_text(view.stack_shape)} planes: choose a layer with one "
                     "kernel or with one for each plane"
                 )
-            self._held: LayerView | None = held
-            self._array: NDArray[Any] = np.empty((0, 0))
+            self._held = held
         else:
-            self._held, self._array = None, np.asarray(kernel)
+            self._array = np.asarray(kernel)
 
     def at(self, index: Index) -> NDArray[Any]:
-        """Return the kernel (m, m) of one plane."""
+        """Return the kernel (m, m) of one plane, or a map's kernels (rows, columns, m, m)."""
         if self._held is None:
             return self._array
         held = self._held
@@ -96,6 +111,18 @@ class KernelSource:
         axis = held.plane_channel_axis
         # All channels of a plane share one kernel.
         return plane if axis is None else np.take(plane, 0, axis=axis)
+
+    def near(self, index: Index, place: tuple[float, float]) -> NDArray[Any]:
+        """Return the kernel (m, m) at a place of one plane: row and column, from 0 to 1."""
+        kernel = self.at(index)
+        if kernel.ndim == 2:
+            return kernel
+        row, column = (
+            min(int(part * count), count - 1)
+            for part, count in zip(place, kernel.shape[:2], strict=True)
+        )
+        found: NDArray[Any] = kernel[row, column]
+        return found
 
     @property
     def largest(self) -> int:
@@ -110,12 +137,17 @@ def is_kernel(layer: Any) -> bool:
 
 def is_made_of_kernels(layer: Any) -> bool:
     """Whether a layer shows kernels, as kernels or as a map, and so is no image to deblur."""
-    return is_kernel(layer) or _kind(layer) == "kernel map"
+    return is_kernel(layer) or is_map(layer)
+
+
+def is_map(layer: Any) -> TypeGuard[Image]:
+    """Whether a layer is a map of kernels that this plugin made."""
+    return _kind(layer) == "kernel map"
 
 
 def looks_like_kernel(layer: Any) -> bool:
     """Whether a layer could serve as a kernel: made here, or square, odd and small."""
-    if is_kernel(layer):
+    if is_made_of_kernels(layer):
         return True
     if not isinstance(layer, Image) or layer.rgb or layer.multiscale or _kind(layer):
         return False

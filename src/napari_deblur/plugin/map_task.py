@@ -11,6 +11,7 @@ from itertools import product
 
 import numpy as np
 from napari.layers import Image
+from napari.types import LayerDataTuple
 from numpy.typing import NDArray
 
 from napari_deblur.blur.field import FieldGrid
@@ -21,7 +22,15 @@ from napari_deblur.plugin.requests import EngineRequest, layer_function
 from napari_deblur.plugin.slices import LayerView
 from napari_deblur.plugin.tasks import Task, follow
 
-__all__ = ["MapRequest", "check_grid", "map_kernels_of_layer", "map_name", "map_task", "mosaic"]
+__all__ = [
+    "MapRequest",
+    "check_grid",
+    "map_kernels_of_layer",
+    "map_layer",
+    "map_name",
+    "map_task",
+    "mosaic",
+]
 
 _SHARE_OF_CELL = 0.6  # of a cell's side that its kernel is drawn over
 _VISIBLE = 0.03  # of a kernel's peak, above which its values are drawn in any case
@@ -128,11 +137,10 @@ def _map(request: MapRequest, view: LayerView) -> Task:
 
     began = time.perf_counter()
     index = next(view.indices(request.index))
-    rows, columns = request.grid
     result = yield from follow(
         kernel_grid_steps(view.plane(index), grid=request.grid, **request.for_engine(view)),
         stages=("load", "kernel", "refine"),
-        rounds=rows * columns + 1,
+        rounds=2,
     )
     kernels = result.field.kernels
     record = Record.of(
@@ -144,7 +152,14 @@ def _map(request: MapRequest, view: LayerView) -> Task:
         seconds=time.perf_counter() - began,
         found={"varies": result.varies, "trusted": result.trusted.tolist()},
     )
+    return [map_layer(request.layer, view, kernels, record)]
+
+
+def map_layer(
+    layer: Image, view: LayerView, kernels: NDArray[np.float32], record: Record
+) -> LayerDataTuple:
+    """Layer data tuple of a mosaic of kernels (rows, columns, m, m), which go into its metadata."""
     drawn, pixel = mosaic(kernels, view.size)
-    attributes = mosaic_attributes(request.layer, view, name=map_name(request.layer), pixel=pixel)
+    attributes = mosaic_attributes(layer, view, name=map_name(layer), pixel=pixel)
     attributes["metadata"] = {KEY: record.as_dict() | {"kernels": kernels}}
-    return [(spread(view, drawn), attributes, "image")]
+    return spread(view, drawn), attributes, "image"

@@ -113,7 +113,8 @@ def follow(
     where : str
         Which plane this is, for the message.
     rounds : int
-        How often the run goes through its stages, once for each kernel of a grid.
+        How often the run goes through its first stages: twice where a kernel for the whole image
+        is followed by those of a grid.
     """
     begins = [_STAGES[stage][0] for stage in stages]
     # Without an earlier stage, the first one begins at the beginning.
@@ -134,8 +135,8 @@ def follow(
             # A larger kernel, or smaller tiles, make a stage begin anew: the bar waits for it.
             furthest = max(furthest, (passed + done) / rounds)
             text = _STAGES[progress.stage][1] + where
-            if rounds > 1:
-                text += f", kernel {passed + 1} of {rounds}"
+            if passed:
+                text = text.replace("kernel", "kernels")
             if progress.total > 1:
                 part_of = _PARTS[progress.stage]
                 text += f", {part_of} {min(progress.done + 1, progress.total)} of {progress.total}"
