@@ -217,7 +217,9 @@ def _view(picture: Picture, region: Region) -> tuple[NDArray[np.float32], NDArra
         working = picture.read(window)
         clipped = picture.layout.clipped(working)
         values = region.fade(luma(working), window, _LARGEST_VIEW // 64)
-        mask = np.zeros(values.shape, bool) if clipped is None else clipped.any(axis=0)
+        mask = np.zeros(values.shape, bool)
+        if clipped is not None:
+            clipped.any(axis=0, out=mask)
         busy = float(_gradient_energy(values, mask).sum())
         if busy > most:
             best, most = (values, mask), busy
