@@ -557,7 +557,6 @@ def _band(array: ArraySource, axis: int | None, rows: slice, *, alpha: bool) -> 
     return band[:-1] if alpha else band
 
 
-
 def working_range(dtype: np.dtype[Any], least: float, most: float) -> tuple[float, float]:
     """Values that become 0 and 1 by the rule in this module's description."""
     if dtype.kind == "u":
