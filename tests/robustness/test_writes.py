@@ -47,6 +47,8 @@ def start(program: str, photo: Path, model: str, *more: str) -> subprocess.Popen
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Coverage would write its own file, which the full disk refuses as well.
+        env={name: v for name, v in os.environ.items() if not name.startswith("COVERAGE_")},
     )
 
 
