@@ -45,7 +45,8 @@ def _install(
 ) -> None:
     """Make a registry with a classifier that always gives `logits`, and a pair for 32 to 61 px."""
     first = next(iter(registry().models.values()))
-    files, models = dict(registry().files), {first.name: first}
+    files = {name: each for name, each in registry().files.items() if each.kind != "classifier"}
+    models = {first.name: first}
     if logits is not None:
         network = BlurSizeClassifier(CONFIG)
         torch.nn.init.zeros_(network.last.weight)
