@@ -86,12 +86,13 @@ def test_random_runs_and_cancels_leave_memory_flat_and_cancel_prompt(
             threads.append(threading.active_count())
     growth = _growth(watched.memory)
     slowest = max(watched.latencies)
-    record_property("widget_runs_finished", watched.finished)
-    record_property("widget_runs_cancelled", watched.cancelled)
-    record_property("widget_memory_growth_mib", round(growth, 1))
-    record_property("widget_cancel_slowest_ms", round(1000 * slowest))
-    record_property("widget_cancel_median_ms", round(1000 * float(np.median(watched.latencies))))
-    record_property("widget_longest_step_ms", round(1000 * watched.longest_step))
+    record_property("minutes of it", round(DURATION * soak_share / 60, 1))
+    record_property("runs finished", watched.finished)
+    record_property("runs cancelled", watched.cancelled)
+    record_property("growth of memory (MiB)", round(growth, 1))
+    record_property("slowest cancel (ms)", round(1000 * slowest))
+    record_property("median cancel (ms)", round(1000 * float(np.median(watched.latencies))))
+    record_property("longest step of a run (ms)", round(1000 * watched.longest_step))
     print(
         f"\n{watched.finished} finished, {watched.cancelled} cancelled; memory grew by "
         f"{growth:.1f} MiB; cancel took {1000 * slowest:.0f} ms at worst, a step "
@@ -127,7 +128,7 @@ print(time.perf_counter() - began, time.process_time() - worked)
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
         )
         wall, worked = (round(1000 * float(word)) for word in done.stdout.split()[-2:])
-        record_property(f"widget_{name}_made_ms", wall)
+        record_property(f"{name} (ms)", wall)
         print(f"{name}: {wall} ms, of which the processor worked {worked}")
         assert worked < 1000
 

@@ -96,8 +96,11 @@ def test_damaged_image_is_read_or_refused(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", IMAGES)
-def test_many_damaged_images_are_read_or_refused(tmp_path: Path, name: str) -> None:
+def test_many_damaged_images_are_read_or_refused(
+    tmp_path: Path, name: str, record_property
+) -> None:
     check(IMAGES[name](tmp_path), tmp_path / name, limited, cases=MANY)
+    record_property("damaged copies tried", MANY)
 
 
 @pytest.mark.parametrize("name", ["k.tif", "k.npy", "k.png"])

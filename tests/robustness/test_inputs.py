@@ -26,6 +26,7 @@ NUMBERS = [f"{order}{code}" for order in "<>" for code in
            ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")]  # fmt: skip
 OTHERS = ["?", "c8", "c16", "g", "O", "S3", "U3", "M8[s]", "m8[s]", "i4,f4"]
 CASES = 60  # of `make test`; `make soak` runs twenty times as many
+MANY = max(1, round(20 * CASES * SOAK_SHARE))
 MOST = 25_000  # values of an image that is computed: a test of shapes, not of patience
 
 PARAMETERS = sorted(set(inspect.signature(napari_deblur.deblur).parameters) - {"image"})
@@ -157,11 +158,16 @@ def test_any_array_is_deblurred_or_refused(model, tmp_path_factory, **case):
 
 
 @pytest.mark.soak
-@settings(max_examples=max(1, round(20 * CASES * SOAK_SHARE)))
-@given(refine=st.integers(0, 1), **arrays)
-def test_any_array_is_deblurred_or_refused_with_refinement(model, tmp_path_factory, **case):
-    folder = tmp_path_factory.mktemp("array")
-    check_array(**case, folder=folder, model=model)
+def test_many_arrays_are_deblurred_or_refused(model, tmp_path, record_property):
+    """With refinement and without."""
+
+    @settings(max_examples=MANY)
+    @given(refine=st.integers(0, 1), **arrays)
+    def run(**case):
+        check_array(**case, folder=tmp_path, model=model)
+
+    run()
+    record_property("arrays tried", MANY)
 
 
 @pytest.mark.parametrize(
