@@ -15,13 +15,28 @@ from napari_deblur.training.figures import perturbed_kernels
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_deblur.training.kernel_pairs import KernelPairs
     from napari_deblur.training.recipe import DataRecipe, SensorRecipe
     from napari_deblur.training.store import ImageStore
 
-__all__ = ["Batch", "BatchMaker", "KernelBank", "PointMaker", "View", "to_luma"]
+__all__ = [
+    "LEAST_NOISE_FOUND",
+    "Batch",
+    "BatchMaker",
+    "KernelBank",
+    "PointMaker",
+    "View",
+    "to_luma",
+]
 
 View = Literal["luma", "channel", "rgb"]
 """What a network sees: the luma, any one channel, or RGB."""
+
+LEAST_NOISE_FOUND = 0.004
+"""Noise that comes at least with a kernel that was found, here as in the engine.
+
+The error of such a kernel acts like noise: a network that is told of none would trust it too far.
+"""
 
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -35,9 +50,10 @@ class Batch:
     sharp, blurry : Tensor, shape (B, C, H, W), float32
     kernel : Tensor, shape (B, m, m), float32, sum 1
     given : Tensor, shape (B, m, m), float32, sum 1
-        What the synthesis network is told: the kernel, or a perturbed one.
+        What the synthesis network is told: the kernel, a perturbed one, or one that was found.
     sigma : Tensor, shape (B,), float32
-        Noise of each blurry image.
+        Noise that the synthesis network is told: each blurry image's, with a found kernel at
+        least `LEAST_NOISE_FOUND`.
     label : Tensor, shape (B,), int64
         Index of the kernel's size class.
     """
@@ -78,8 +94,22 @@ def to_luma(image: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
+class _Drawn:
+    """The kernels of a batch, (B, m, m) each, their classes (B,), and which were found (B,)."""
+
+    kernel: torch.Tensor
+    given: torch.Tensor
+    label: torch.Tensor
+    found: torch.Tensor
+
+
+@dataclass(frozen=True)
 class BatchMaker:
-    """Makes batch i of a run of `seed` and `stream` (a stage, or its validation)."""
+    """Makes batch i of a run of `seed` and `stream` (a stage, or its validation).
+
+    Of the kernels that a network is told, a share `found` are of `pairs`; of the others a share
+    `perturbed` is spoilt.
+    """
 
     store: ImageStore
     bank: KernelBank
@@ -93,34 +123,30 @@ class BatchMaker:
     perturbed: float = 0.0
     perturbed_blur: float = 1.0
     perturbed_noise: float = 0.0
+    pairs: KernelPairs | None = None
+    found: float = 0.0
 
     def make(self, index: int, rank: int = 0) -> Batch:
         """Make batch `index` of process `rank` on the device of the kernels."""
         rng = self.chance(index, rank)
-        kernel, label = self._kernels(rng)
-        sharp = self._crops(rng, self.crop + kernel.shape[-1] - 1)
-        return self._expose(rng, sharp, kernel, label)
+        drawn = self._draw(rng)
+        sharp = self._crops(rng, self.crop + drawn.kernel.shape[-1] - 1)
+        return self._expose(rng, sharp, drawn)
 
     def make_points(self, index: int, rank: int = 0) -> Batch:
         """Like `make`, but of scenes that are a few points of light."""
         rng = self.chance(index, rank)
-        kernel, label = self._kernels(rng)
-        sharp = _points(rng, self.batch, self.crop + kernel.shape[-1] - 1).to(kernel.device)
-        return self._expose(rng, sharp, kernel, label)
+        drawn = self._draw(rng)
+        size = self.crop + drawn.kernel.shape[-1] - 1
+        return self._expose(rng, _points(rng, self.batch, size).to(drawn.kernel.device), drawn)
 
     def chance(self, index: int, rank: int) -> np.random.Generator:
         """Return the source of chance of one batch."""
         key = [self.seed, zlib.crc32(self.stream.encode()), index, rank]
         return np.random.default_rng(np.random.SeedSequence(key))
 
-    def _expose(
-        self,
-        rng: np.random.Generator,
-        sharp: torch.Tensor,
-        kernel: torch.Tensor,
-        label: torch.Tensor,
-    ) -> Batch:
-        device = kernel.device
+    def _expose(self, rng: np.random.Generator, sharp: torch.Tensor, drawn: _Drawn) -> Batch:
+        device = drawn.kernel.device
         generator = torch.Generator(device).manual_seed(int(rng.integers(2**63)))
         colour = rng.random() < self.data.colour
         if not colour:
@@ -129,24 +155,46 @@ class BatchMaker:
             rows = torch.arange(self.batch, device=device)
             sharp = sharp[rows, torch.from_numpy(rng.integers(0, 3, self.batch)).to(device), None]
         sharp = sharp.clamp(min=0).pow(self._gammas(rng, device))
-        given = self._given(kernel, rng)
+        given = torch.where(
+            drawn.found.view(-1, 1, 1), drawn.given, self._spoilt(drawn.kernel, rng)
+        )
         cameras = draw_cameras(self.sensor, self.batch, rng, device)
-        sharp, blurry, sigma = photograph(sharp, kernel, cameras, generator)
+        sharp, blurry, sigma = photograph(sharp, drawn.kernel, cameras, generator)
+        sigma = torch.where(drawn.found, sigma.clamp(min=LEAST_NOISE_FOUND), sigma)
         if self.view == "luma":
             sharp, blurry = to_luma(sharp), to_luma(blurry)
         elif self.view == "rgb":
             sharp, blurry = (image.expand(-1, 3, -1, -1) for image in (sharp, blurry))
-        return Batch(sharp, blurry, kernel, given, sigma, label)
+        return Batch(sharp, blurry, drawn.kernel, given, sigma, drawn.label)
 
-    def _kernels(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    def _draw(self, rng: np.random.Generator) -> _Drawn:
         """Draw kernels, turned and mirrored at random: eight times the bank."""
         bank = self.bank.kernels
         chosen = torch.from_numpy(rng.integers(0, len(bank), self.batch)).to(bank.device)
         kernel = bank[chosen].float()
         turns = _orientations(rng, self.batch)
+        kernel, given, found = self._with_found(kernel, rng)
         if self.bank.turned:
-            kernel = torch.stack([_turned(k, *t) for k, t in zip(kernel, turns, strict=True)])
-        return kernel / kernel.sum(dim=(1, 2), keepdim=True), self.bank.labels[chosen]
+            kernel, given = (
+                torch.stack([_turned(k, *t) for k, t in zip(kernels, turns, strict=True)])
+                for kernels in (kernel, given)
+            )
+        kernel, given = (each / each.sum(dim=(1, 2), keepdim=True) for each in (kernel, given))
+        return _Drawn(kernel, given, self.bank.labels[chosen], found)
+
+    def _with_found(
+        self, kernel: torch.Tensor, rng: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Put pairs in the place of a share of the kernels: true ones, given ones, which."""
+        if self.pairs is None:
+            return kernel, kernel, torch.zeros(self.batch, dtype=torch.bool, device=kernel.device)
+        found = torch.from_numpy(rng.random(self.batch) < self.found).to(kernel.device)
+        chosen = torch.from_numpy(rng.integers(0, len(self.pairs), self.batch)).to(kernel.device)
+        true, given = (
+            torch.where(found.view(-1, 1, 1), pairs[chosen], kernel)
+            for pairs in (self.pairs.true, self.pairs.found)
+        )
+        return true, given, found
 
     def _crops(self, rng: np.random.Generator, size: int) -> torch.Tensor:
         """Cut windows (B, 3, size, size) out of random images, turned and mirrored at random."""
@@ -160,7 +208,7 @@ class BatchMaker:
             windows.append(_turned(self.store.window(image, row, column, size), *turn))
         return torch.stack(windows).permute(0, 3, 1, 2).float() / 255
 
-    def _given(self, kernel: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    def _spoilt(self, kernel: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Spoil a share of the kernels as an estimate does: too smooth, and uneven."""
         spoilt = rng.random(self.batch) < self.perturbed
         widths = np.where(spoilt, rng.uniform(0, self.perturbed_blur, self.batch), 0)

@@ -181,6 +181,8 @@ class SynthesisStage(StageRecipe):
     values is changed by a standard deviation of up to `perturbed_noise` of itself.  `inner` is the
     share of the loss that only sees what lies farther from the crop's border than half a kernel:
     nearer, the scene that was blurred into the crop is unknown, which drowns all other errors.
+    A share `found` of the images is blurred with the true kernels of the file `pairs` and deblurred
+    with what was found in their place (`training.kernel_pairs`).
     """
 
     loss: ImageLoss = "l2"
@@ -188,6 +190,8 @@ class SynthesisStage(StageRecipe):
     perturbed: float = limited(0.0, low=0, high=1)
     perturbed_blur: float = limited(1.0, low=0, high=10)
     perturbed_noise: float = limited(0.0, low=0, high=1)
+    pairs: str = ""
+    found: float = limited(0.5, low=0, high=1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,7 @@ from PIL import Image
 
 from napari_deblur.errors import FileError
 from napari_deblur.files.image_file import check_pixels, largest_pixels
+from napari_deblur.files.names import points_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -180,8 +181,7 @@ def _zip_entries(path: Path, archive: zipfile.ZipFile, report: SourceReport) -> 
 
 
 def _refusal(info: zipfile.ZipInfo) -> str:
-    parts = PurePosixPath(info.filename.replace("\\", "/"))
-    if parts.is_absolute() or ".." in parts.parts or ":" in parts.parts[0]:
+    if points_out(info.filename):
         return "its name points out of the archive"
     if info.file_size > _LARGEST_FILE:
         return f"larger than {_LARGEST_FILE >> 20} MiB"

@@ -12,6 +12,7 @@ from napari_deblur.errors import InputError, OutputError, RecipeError
 from napari_deblur.training.batches import BatchMaker, KernelBank, PointMaker, View
 from napari_deblur.training.checkpoints import latest_checkpoint
 from napari_deblur.training.fit import Fit, Outcome, fit
+from napari_deblur.training.kernel_pairs import read_pairs
 from napari_deblur.training.logs import say
 from napari_deblur.training.models import build_network, network_configs
 from napari_deblur.training.session import Session, check_kernel_fits
@@ -142,7 +143,7 @@ def _makers(
     recipe: StageRecipe,
     view: View,
     banks: tuple[KernelBank, KernelBank],
-    **extra: float,
+    **extra: Any,
 ) -> tuple[BatchMaker, BatchMaker]:
     """Return the makers of training and of validation batches."""
     data = session.sharp(recipe.data)
@@ -239,6 +240,11 @@ def train_synthesis(session: Session, scale: Scale, minutes: float | None) -> Ou
     network = build_network(config, session.recipe.seed + 1)
     start = _start(network, recipe.start, "synthesis")
     _check_inside(recipe, config.kernel_size)
+    pairs = (
+        read_pairs(recipe.pairs, config.kernel_size, session.fabric.device)
+        if recipe.pairs
+        else None
+    )
     banks = _banks(session, recipe, config.kernel_size, scale)
     makers = _makers(
         session,
@@ -249,6 +255,8 @@ def train_synthesis(session: Session, scale: Scale, minutes: float | None) -> Ou
         perturbed=recipe.perturbed,
         perturbed_blur=recipe.perturbed_blur,
         perturbed_noise=recipe.perturbed_noise,
+        pairs=pairs,
+        found=recipe.found,
     )
     folder = scale.stage_folder("synthesis")
     order = StageOrder(
@@ -257,7 +265,7 @@ def train_synthesis(session: Session, scale: Scale, minutes: float | None) -> Ou
         recipe,
         *makers,
         folder,
-        start,
+        start + (pairs.sha256 if pairs is not None else ""),
     )
     return run_order(session, order, minutes)
 

@@ -133,8 +133,10 @@ class SynthesisTask:
         return loss
 
     def measure(self, module: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
-        """PSNR with the true kernel, beside the blurry image's."""
-        return _image_figures(module(batch.blurry, batch.kernel, batch.sigma), batch)
+        """PSNR with the true kernel, beside the blurry image's, and with the kernel as given."""
+        figures = _image_figures(module(batch.blurry, batch.kernel, batch.sigma), batch)
+        given = module(batch.blurry, batch.given, batch.sigma)
+        return figures | {"PSNR given": psnr(given, batch.sharp)}
 
     def pictures(self, module: nn.Module, batch: Batch) -> Pictures:
         """Triplets: blurry, deblurred, sharp."""
