@@ -33,10 +33,10 @@ import json
 import psutil
 from napari_deblur.cli import deblur, running
 from napari_deblur.engine import layout, synthesis
-from napari_deblur.files import tiff
+from napari_deblur.files import tiff_reader
 
 settings = json.loads(sys.argv[1])
-tiff.SMALLEST_LAZY = settings.get("lazy", tiff.SMALLEST_LAZY)
+tiff_reader.SMALLEST_LAZY = settings.get("lazy", tiff_reader.SMALLEST_LAZY)
 synthesis._LARGEST_BLOCK = settings.get("block", synthesis._LARGEST_BLOCK)
 layout._BAND = settings.get("band", layout._BAND)
 memory = []

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_deblur.errors import FileError, InputError, OutputError
-from napari_deblur.files import tiff
+from napari_deblur.files import tiff_writer
 from napari_deblur.files.images import check_image_output, read_image, write_image
 
 needs_codecs = pytest.mark.skipif(find_spec("imagecodecs") is None, reason="needs imagecodecs")
@@ -130,7 +130,7 @@ def test_tiff_beyond_four_gigabytes_becomes_bigtiff(
 ) -> None:
     tifffile.imwrite(tmp_path / "in.tif", values(2, 20, 30), imagej=True)
     source = read_image(tmp_path / "in.tif")
-    monkeypatch.setattr(tiff, "LARGEST_CLASSIC", 1000)
+    monkeypatch.setattr(tiff_writer, "LARGEST_CLASSIC", 1000)
     write_image(tmp_path / "out.tif", source.array, source)
     again = read_image(tmp_path / "out.tif")
     assert again.metadata.big

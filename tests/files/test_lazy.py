@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_deblur.errors import FileError, OutputError
-from napari_deblur.files import tiff
+from napari_deblur.files import tiff_reader
 from napari_deblur.files.arrays import ChunkedArray, RawArray
 from napari_deblur.files.images import ImageFile, create_image, open_image, read_image, write_image
+from napari_deblur.files.tiff_writer import write_tiff
 
 SHAPE = (3, 40, 50)
 
@@ -30,7 +31,7 @@ def values(*shape: int, dtype: str = "uint16") -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def _always_lazy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiff, "SMALLEST_LAZY", 0)
+    monkeypatch.setattr(tiff_reader, "SMALLEST_LAZY", 0)
 
 
 def names(folder: Path) -> list[str]:
@@ -131,7 +132,7 @@ def test_a_lazy_file_holds_what_the_whole_one_does(
     np.testing.assert_array_equal(lazy.array[1, 3:20, 30:], array[1, 3:20, 30:])
     sent = pickle.loads(pickle.dumps(lazy.array))
     np.testing.assert_array_equal(sent[...], array)
-    monkeypatch.setattr(tiff, "SMALLEST_LAZY", 2**62)
+    monkeypatch.setattr(tiff_reader, "SMALLEST_LAZY", 2**62)
     whole = read_image(path)
     assert isinstance(whole.array, np.ndarray)
     assert (lazy.axes, lazy.notes) == (whole.axes, whole.notes)
@@ -158,7 +159,7 @@ def test_without_zarr_compressed_files_are_read_as_a_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     array = save(tmp_path / "in.tif", "compressed tiles")
-    monkeypatch.setattr(tiff, "find_spec", lambda _: None)
+    monkeypatch.setattr(tiff_reader, "find_spec", lambda _: None)
     found = open_image(tmp_path / "in.tif").array
     assert isinstance(found, np.ndarray)
     np.testing.assert_array_equal(found, array)
@@ -177,7 +178,7 @@ def test_windows_in_any_order_make_the_file_that_the_whole_array_makes(
     like = open_image(path)
     whole, parts = tmp_path / f"whole{suffix}", tmp_path / "parts" / f"whole{suffix}"
     parts.parent.mkdir()
-    tiff.write_tiff(whole, array, like.axes, like.metadata)
+    write_tiff(whole, array, like.axes, like.metadata)
     with create_image(parts, array.shape, array.dtype, like) as out:
         for index in np.random.default_rng(0).permutation(6):
             plane, half = divmod(int(index), 2)

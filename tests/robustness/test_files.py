@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_deblur.errors import DeblurError, FileError, RecipeError, WeightsError
-from napari_deblur.files.images import read_image, write_image
+from napari_deblur.files.images import open_image, read_image, write_image
 from napari_deblur.files.kernels import read_kernel, write_kernel
 from napari_deblur.training.checkpoints import latest_checkpoint, save_checkpoint
 from napari_deblur.training.recipe import load_recipe, recipe_names
@@ -116,6 +117,36 @@ def test_damaged_kernel_is_read_or_refused(tmp_path: Path, name: str) -> None:
     check(path.read_bytes(), path, read_kernel, DeblurError)
 
 
+def ome_zarr(path: Path) -> Path:
+    """An OME-Zarr image of two compressed chunks."""
+    group = zarr.create_group(path)
+    group.create_array("0", data=PIXELS[0], chunks=(24, 15))
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    image = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": []}]}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
+    return path
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "0/zarr.json", "0/c/0/1"])
+def test_damaged_store_is_read_or_refused(tmp_path: Path, name: str) -> None:
+    store = ome_zarr(tmp_path / "a.zarr")
+    assert limited(store) is None
+    check((store / name).read_bytes(), store / name, lambda _: limited(store))
+
+
+@pytest.mark.parametrize("name", ["../other.zarr", "x/../../other.zarr", "{folder}/other.zarr"])
+def test_a_store_that_names_an_image_outside_of_itself_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    zarr.create_array(tmp_path / "other.zarr", data=PIXELS[0])
+    store = ome_zarr(tmp_path / "a.zarr")
+    file = store / "zarr.json"
+    outside = json.dumps(name.format(folder=tmp_path))
+    file.write_text(file.read_text().replace('"path": "0"', f'"path": {outside}'))
+    with pytest.raises(FileError, match="outside of it"):
+        open_image(store)
+
+
 # ---------------------------------------------------------------------------- decompression bombs
 
 
@@ -162,6 +193,22 @@ def test_bomb_is_refused_by_a_limit_that_can_be_raised(
     tracemalloc.stop()
     monkeypatch.setenv("NAPARI_DEBLUR_MAX_PIXELS", str(side**2))
     assert read_image(path).array.shape == (side, side)
+
+
+def test_a_store_without_chunks_or_of_huge_ones_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Missing chunks are read as zeros, so that a store of no size can be an image of any."""
+    side = 3000
+    monkeypatch.setenv("NAPARI_DEBLUR_MAX_PIXELS", str(side**2 - 1))
+    for chunk in (side, 100):
+        store = tmp_path / f"{chunk}.zarr"
+        zarr.create_array(store, shape=(side, side), dtype="u1", chunks=(chunk, chunk))
+        with pytest.raises(FileError, match=f"NAPARI_DEBLUR_MAX_PIXELS={side**2}"):
+            read_image(store)
+    with pytest.raises(FileError, match="NAPARI_DEBLUR_MAX_PIXELS"):
+        open_image(tmp_path / f"{side}.zarr")
+    assert open_image(tmp_path / "100.zarr").array[:9, :9].sum() == 0
 
 
 @pytest.mark.parametrize(("name", "bomb"), [("a.png", png_bomb), ("a.tif", tiff_bomb)])

@@ -7,24 +7,27 @@ window.
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_deblur.errors import DeblurError, FileError, InputError, OutputError
 from napari_deblur.files.atomic import atomic_folder, atomic_path, check_output
+from napari_deblur.files.formats import OUTPUT_SUFFIXES, Format, recognise, why_not
 from napari_deblur.files.image_file import (
     ImageFile,
     PictureMetadata,
     TiffMetadata,
     ZarrMetadata,
+    check_pixels,
     largest_pixels,
 )
-from napari_deblur.files.zarr_store import check_store_output, create_zarr, is_zarr, open_zarr
+from napari_deblur.files.zarr_store import check_store_output, create_zarr, open_zarr, stored_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,28 +46,6 @@ __all__ = [
     "read_image",
     "write_image",
 ]
-
-PictureFormat = Literal["png", "jpeg"]
-Format = Literal["tiff", "png", "jpeg", "zarr"]
-
-OUTPUT_SUFFIXES: dict[str, Format] = {
-    ".tif": "tiff",
-    ".tiff": "tiff",
-    ".png": "png",
-    ".jpg": "jpeg",
-    ".jpeg": "jpeg",
-    ".zarr": "zarr",
-}
-"""Suffixes that `write_image` knows, and the formats that they stand for."""
-
-_SIGNATURES: tuple[tuple[bytes, Format], ...] = (
-    (b"II*\0", "tiff"),
-    (b"MM\0*", "tiff"),
-    (b"II+\0", "tiff"),
-    (b"MM\0+", "tiff"),
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"\xff\xd8\xff", "jpeg"),
-)
 
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int | None = None) -> ImageFile:
@@ -96,6 +77,8 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int | None = None) -
     image = open_image(path, max_pixels=max_pixels)
     if isinstance(image.array, np.ndarray):
         return image
+    if isinstance(image.metadata, ZarrMetadata):
+        _check_store(Path(path), image, largest_pixels(max_pixels))
     try:
         return replace(image, array=image.array[...])
     except MemoryError as error:
@@ -126,7 +109,7 @@ def open_image(path: str | os.PathLike[str], *, max_pixels: int | None = None) -
     """
     path = Path(path)
     limit = largest_pixels(max_pixels)
-    kind = _recognise(path)
+    kind = recognise(path)
     try:
         image = _open(path, kind, limit)
     except DeblurError:
@@ -138,14 +121,21 @@ def open_image(path: str | os.PathLike[str], *, max_pixels: int | None = None) -
     return image
 
 
+def _check_store(path: Path, image: ImageFile, limit: int) -> None:
+    """Refuse a store that unpacks to more pixels than allowed: chunks may be missing altogether."""
+    pixels = math.prod(image.array.shape)
+    if pixels > limit and image.array.nbytes > stored_bytes(path):
+        check_pixels(path, pixels, limit)
+
+
 def _open(path: Path, kind: Format, limit: int) -> ImageFile:
     if kind == "zarr":
-        return open_zarr(path)
+        return open_zarr(path, limit)
     if kind != "tiff":
         from napari_deblur.files.pictures import read_picture
 
         return read_picture(path, kind, limit)
-    from napari_deblur.files.tiff import open_tiff, read_tiff
+    from napari_deblur.files.tiff_reader import open_tiff, read_tiff
 
     return open_tiff(path, limit) or read_tiff(path, limit)
 
@@ -236,7 +226,7 @@ def create_image(
     if isinstance(metadata, ZarrMetadata):  # of which a file takes the axes alone
         metadata = None
     if kind == "tiff":
-        from napari_deblur.files.tiff import create_tiff
+        from napari_deblur.files.tiff_writer import create_tiff
 
         with (
             atomic_path(path) as temporary,
@@ -290,67 +280,10 @@ def check_image_output(
         check_store_output(path)
     else:
         check_output(path)
-    problem = _problem(kind, shape, np.dtype(dtype))
+    problem = why_not(kind, shape, np.dtype(dtype))
     if problem:
         raise OutputError(f"cannot write '{path}': {problem}")
     return kind
-
-
-def _problem(kind: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
-    if not shape or 0 in shape:
-        return f"an array of shape {shape} holds no image; give one with pixels"
-    if kind == "zarr":
-        return None if dtype.kind in "uifcb" else f"an image holds numbers and not {dtype}"
-    if kind != "tiff":
-        return _picture_problem(kind, shape, dtype)
-    if dtype.kind in "uifc" and dtype.itemsize <= 16:
-        return None
-    return f"TIFF holds numbers and not {dtype}; convert the values to uint8 first"
-
-
-def _picture_problem(
-    kind: PictureFormat, shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> str | None:
-    channels = (1, 2, 3, 4) if kind == "png" else (1, 3, 4)
-    name = kind.upper()
-    if len(shape) != 2 and (len(shape) != 3 or shape[2] not in channels):
-        return (
-            f"{name} holds one grey or colour picture (H, W) or (H, W, C) and not shape {shape}; "
-            "write a TIFF file"
-        )
-    if dtype == np.uint16 and kind == "jpeg":
-        return "JPEG holds uint8 and not uint16; write a PNG or TIFF file"
-    if dtype not in (np.uint8, np.uint16):
-        held = "uint8" if kind == "jpeg" else "uint8 and uint16"
-        return f"{name} holds {held} and not {dtype}; write a TIFF file"
-    if kind == "jpeg" and max(shape[:2]) > 65535:
-        return f"JPEG holds at most 65535 pixels per side and not {shape[:2]}; write a PNG file"
-    return None
-
-
-def _recognise(path: Path) -> Format:
-    if path.is_dir() and is_zarr(path):
-        return "zarr"
-    try:
-        with path.open("rb") as file:
-            start = file.read(8)
-    except FileNotFoundError as error:
-        raise FileError(f"there is no file '{path}'; check the name") from error
-    except IsADirectoryError as error:
-        raise FileError(f"'{path}' is a folder and no Zarr store; give an image") from error
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or error
-        folder = isinstance(error, PermissionError) and path.is_dir()  # so says Windows
-        what = "it is a folder" if folder else reason
-        raise FileError(f"cannot read '{path}': {what}; check the file") from error
-    if not start:
-        raise FileError(f"'{path}' is empty; copy it again from its source")
-    for signature, kind in _SIGNATURES:
-        if start.startswith(signature):
-            return kind
-    raise FileError(
-        f"'{path}' is not a TIFF, PNG or JPEG image; convert it to one of them, or leave it out"
-    )
 
 
 def _explain(path: Path, kind: Format, error: Exception) -> str:

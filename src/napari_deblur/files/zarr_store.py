@@ -6,13 +6,15 @@ the image stays.
 
 from __future__ import annotations
 
+import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_deblur.errors import DeblurError, FileError, OutputError
 from napari_deblur.files.arrays import ChunkedArray, Opened
-from napari_deblur.files.image_file import ImageFile, ZarrMetadata
+from napari_deblur.files.image_file import ImageFile, ZarrMetadata, check_pixels
+from napari_deblur.files.names import points_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_deblur.files.image_file import Metadata
 
-__all__ = ["check_store_output", "create_zarr", "is_zarr", "open_zarr"]
+__all__ = ["check_store_output", "create_zarr", "is_zarr", "open_zarr", "stored_bytes"]
 
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
 _INSTALL = "the package zarr is needed for that; pip install 'napari-deblur[zarr]'"
@@ -34,13 +36,14 @@ def is_zarr(path: Path) -> bool:
     return any((path / mark).is_file() for mark in _MARKS)
 
 
-def open_zarr(path: Path) -> ImageFile:
+def open_zarr(path: Path, limit: int) -> ImageFile:
     """Open a Zarr array or an OME-Zarr image, to be read piece by piece.
 
     Raises
     ------
     FileError
-        If it is neither or cannot be opened.
+        If it is neither or cannot be opened, or one of its chunks, which are unpacked as a whole,
+        has more than `limit` pixels.
     """
     if find_spec("zarr") is None:
         raise FileError(f"cannot read '{path}': {_INSTALL}")
@@ -51,14 +54,16 @@ def open_zarr(path: Path) -> ImageFile:
         notes: tuple[str, ...] = ()
         if isinstance(node, zarr.Group):
             image = _find_image(path, node.attrs)
-            dataset = str(image["datasets"][0]["path"])
+            dataset = _dataset(path, image)
             if len(image["datasets"]) > 1:
                 notes = (f"only the finest of {len(image['datasets'])} levels was read",)
             names = [axis["name"] for axis in image.get("axes", ())]
             array = ChunkedArray(path / dataset, _open_array)
+            check_pixels(path, math.prod(array.chunks), limit)
             return ImageFile(array, _axes(path, array, names), ZarrMetadata(path, dataset), notes)
         named = getattr(node.metadata, "dimension_names", None)
         array = ChunkedArray(path, _open_array)
+        check_pixels(path, math.prod(array.chunks), limit)
         axes = _axes(path, array, named or node.attrs.get("_ARRAY_DIMENSIONS"))
         return ImageFile(array, axes, ZarrMetadata(path))
     except DeblurError:
@@ -69,6 +74,11 @@ def open_zarr(path: Path) -> ImageFile:
             f"cannot read '{path}': damaged or unusual Zarr store ({detail[:200]}); copy it again "
             "from its source"
         ) from error
+
+
+def stored_bytes(path: Path) -> int:
+    """Return how much of the disk the files of a store take, in bytes."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def check_store_output(path: Path) -> None:
@@ -153,6 +163,17 @@ def _find_image(path: Path, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
         )
     image: Mapping[str, Any] = images[0]
     return image
+
+
+def _dataset(path: Path, image: Mapping[str, Any]) -> str:
+    """Path of the finest level in the group."""
+    dataset = str(image["datasets"][0]["path"])
+    if points_out(dataset):
+        raise FileError(
+            f"'{path}' names {dataset!r} as its image, which lies outside of it; open the array "
+            "itself"
+        )
+    return dataset
 
 
 def _ome(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
