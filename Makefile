@@ -74,6 +74,7 @@ accuracy: $(VENV)/.dev ## Measure accuracy for the documentation (BENCH=folder o
 screenshots: $(VENV)/.dev $(VENV)/.screen ## Make the pictures of the documentation anew
 	$(ON_SCREEN) $(BIN)/python docs/screenshots.py
 	$(BIN)/python docs/tutorial_pictures.py
+	$(BIN)/python docs/overview_picture.py
 
 soak: $(VENV)/.dev $(VENV)/.screen ## Run the tests that take minutes to hours; keep their figures
 	NAPARI_STRICT_QT=1 $(ON_SCREEN) $(BIN)/python .ci/soak.py $(TESTS)
