@@ -61,11 +61,14 @@ docs: $(VENV)/.dev ## Build the documentation into site/
 bench: $(VENV)/.dev ## Measure speed and memory
 	for script in $(filter-out benchmarks/_% benchmarks/accuracy.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-speed: $(VENV)/.dev ## Measure speed and memory for the documentation (an hour on a quiet machine)
-	set -e; for name in reference correlation inference scaling classical startup; do \
-		$(BIN)/python benchmarks/$$name.py --full --json benchmarks/results/$$name.json; done
-	$(BIN)/python benchmarks/precision.py --full --pictures $(BENCH)/../data/kodak.zip \
-		--levin $(BENCH)/levin --json benchmarks/results/precision.json
+# One that was stopped goes on where it was; `make speed SPEED="scaling startup"` measures these only.
+SPEED ?= reference correlation inference scaling classical startup precision
+PRECISION_PICTURES = --pictures $(BENCH)/../data/kodak.zip --levin $(BENCH)/levin
+
+speed: $(VENV)/.dev ## Measure speed and memory for the documentation (half an hour, quiet machine)
+	set -e; for name in $(SPEED); do echo "== $$name"; more=; \
+		[ $$name = precision ] && more="$(PRECISION_PICTURES)"; \
+		$(BIN)/python benchmarks/$$name.py --full $$more --json benchmarks/results/$$name.json; done
 	$(BIN)/python benchmarks/_speed_tables.py
 
 accuracy: $(VENV)/.dev ## Measure accuracy for the documentation (BENCH=folder of the benchmarks)

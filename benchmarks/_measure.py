@@ -1,8 +1,13 @@
-"""What all benchmarks share: interleaved times, peak memory, the machine and its ceilings."""
+"""What all benchmarks share: interleaved times, peak memory, the machine and its ceilings.
+
+Each benchmark says on the error stream what it is at.  One that is stopped goes on where it was
+when it is started again: parts that are measured lie beside the JSON file until all of them are.
+"""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import os
@@ -15,6 +20,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+
+import napari_deblur
 
 T = TypeVar("T")
 
@@ -36,16 +43,67 @@ def start(made: argparse.ArgumentParser, arguments: list[str]) -> argparse.Names
     return options
 
 
-def finish(name: str, options: argparse.Namespace, figures: Mapping[str, Any]) -> int:
-    """Print the figures, and write them where they are to go; return the exit code."""
-    record = {
+def say(text: str) -> None:
+    """Tell whoever waits what is going on."""
+    print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
+
+
+class Parts:
+    """Figures that a benchmark has measured so far, kept in a file beside its JSON file.
+
+    They count only for the same command on the same machine with the same source code; without a
+    JSON file nothing is kept.
+    """
+
+    def __init__(self, name: str, options: argparse.Namespace) -> None:
+        self.about = {**_about(name, options), "code": _code()}
+        self.path = options.json and options.json.with_suffix(".part")
+        self.found: dict[str, Any] = {}
+        if self.path and self.path.is_file():
+            kept = json.loads(self.path.read_text(encoding="utf-8"))
+            if kept["about"] == self.about:
+                self.found = kept["found"]
+
+    def measure(self, part: str, task: Callable[[], Any]) -> Any:
+        """What a task gives, which JSON must be able to hold; measured once."""
+        if part in self.found:
+            say(f"{part}: measured before")
+            return self.found[part]
+        say(part)
+        self.found[part] = task()
+        if self.path:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            text = json.dumps({"about": self.about, "found": self.found})
+            self.path.write_text(text, encoding="utf-8")
+        return self.found[part]
+
+    def finish(self) -> None:
+        """Forget everything."""
+        if self.path:
+            self.path.unlink(missing_ok=True)
+
+
+def _code() -> str:
+    """Hash of the source code that is measured, and of that which measures."""
+    folders = (Path(__file__).parent, Path(napari_deblur.__file__).parent)
+    found = hashlib.sha256()
+    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
+        found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+def _about(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    return {
         "benchmark": name,
         "full": options.full,
         "command": " ".join(["python", f"benchmarks/{name}.py", *_kept(sys.argv[1:])]),
         "machine": machine(options.device),
-        "figures": figures,
     }
-    text = json.dumps(record, indent=2)
+
+
+def finish(name: str, options: argparse.Namespace, figures: Mapping[str, Any]) -> int:
+    """Print the figures, and write them where they are to go; return the exit code."""
+    text = json.dumps({**_about(name, options), "figures": figures}, indent=2)
     print(text)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -123,8 +181,10 @@ def interleave(
     """
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for turn in range(rounds + 1):
+        label = f"round {turn} of {rounds}" if turn else "warming up"
         for name, task in tasks.items():
             taken = seconds(task, device)
+            say(f"  {label}, {name}: {taken:.2f} s")
             if turn:
                 times[name].append(taken)
     return times

@@ -14,6 +14,8 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import _measure
 import _samples
@@ -57,24 +59,37 @@ def _bytes(image: NDArray[np.floating]) -> Image:
     return (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
 
 
-def main(arguments: list[str]) -> int:
-    options = _measure.start(_measure.parser(__doc__), arguments)
-    side, rounds, seeds = (512, 3, range(1, 6)) if options.full else (160, 1, range(1, 2))
-    sharp = _samples.grey_picture(side, side)
+def compare(sharp: Image, seed: int, rounds: int, device: str) -> dict[str, Any]:
+    """Seconds of every round, and PSNR, of every method with one kernel."""
+    blurry, kernel = shake(sharp, size=_KERNEL, seed=seed, noise=_NOISE)
     inner = (slice(_KERNEL, -_KERNEL),) * 2
+    results: dict[str, Image] = {}
+    tasks = {
+        name: _kept(results, name, method)
+        for name, method in methods(blurry, kernel, device).items()
+    }
+    seconds = _measure.interleave(tasks, rounds, device)
+    quality = {name: psnr(image[inner], sharp[inner]) for name, image in results.items()}
+    return {"seconds": seconds, "PSNR": quality}
+
+
+def main(arguments: list[str]) -> int:
+    made = _measure.parser(__doc__)
+    made.add_argument("--side", type=int, help="of the picture in pixels")
+    options = _measure.start(made, arguments)
+    parts = _measure.Parts("classical", options)
+    side = options.side or (512 if options.full else 160)
+    rounds, seeds = 1, range(1, 6 if options.full else 2)
+    sharp = _samples.grey_picture(side, side)
     seconds: dict[str, list[float]] = {}
     quality: dict[str, list[float]] = {}
     for seed in seeds:
-        blurry, kernel = shake(sharp, size=_KERNEL, seed=seed, noise=_NOISE)
-        results: dict[str, Image] = {}
-        tasks = {
-            name: _kept(results, name, method)
-            for name, method in methods(blurry, kernel, options.device).items()
-        }
-        for name, taken in _measure.interleave(tasks, rounds, options.device).items():
+        task = partial(compare, sharp, seed, rounds, options.device)
+        found = parts.measure(f"kernel {seed}", task)
+        for name, taken in found["seconds"].items():
             seconds.setdefault(name, []).extend(taken)
-        for name, image in results.items():
-            quality.setdefault(name, []).append(psnr(image[inner], sharp[inner]))
+        for name, value in found["PSNR"].items():
+            quality.setdefault(name, []).append(value)
     figures = {
         "image": [side, side],
         "kernel": _KERNEL,
@@ -85,6 +100,7 @@ def main(arguments: list[str]) -> int:
         "seconds": _measure.medians(seconds),
         "PSNR": {name: statistics.fmean(each) for name, each in quality.items()},
     }
+    parts.finish()
     return _measure.finish("classical", options, figures)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import _measure
 import torch
@@ -63,7 +64,8 @@ def main(arguments: list[str]) -> int:
     options = _measure.start(made, arguments)
     options.height = options.height or (768 if options.full else 192)
     options.width = options.width or (1024 if options.full else 256)
-    rounds = options.rounds or (5 if options.full else 1)
+    rounds = options.rounds or (3 if options.full else 1)
+    parts = _measure.Parts("correlation", options)
     with torch.inference_mode():
         difference = largest_difference(options)
         if difference > 1e-12:
@@ -71,8 +73,11 @@ def main(arguments: list[str]) -> int:
             return 1
         maps = make_maps(options)
         tasks = {name: _task(make(options.radius), maps) for name, make in METHODS.items()}
-        times = _measure.interleave(tasks, rounds, options.device)
-    peaks = {name: _measure.apart(peak, name, options) for name in METHODS}
+        times = parts.measure("times", lambda: _measure.interleave(tasks, rounds, options.device))
+    peaks = {
+        name: parts.measure(f"peak of {name}", partial(_measure.apart, peak, name, options))
+        for name in METHODS
+    }
     figures = {
         "maps": [options.channels, options.height, options.width],
         "radius": options.radius,
@@ -88,6 +93,7 @@ def main(arguments: list[str]) -> int:
         figures["times the blocks' peak"] = {
             name: each / peaks["blocks"] for name, each in peaks.items()
         }
+    parts.finish()
     return _measure.finish("correlation", options, figures)
 
 

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +90,13 @@ class Published:
         return image
 
 
-def in_float32(variant: Variant) -> Callable[[Image], Image]:
-    def run(picture: Image) -> Image:
-        with _samples.precision(torch.float32):
-            return variant(picture)
+class Float32(Variant):
+    """The same in float32, whatever the device is best at."""
 
-    return run
+    def __call__(self, picture: Image) -> Image:
+        """``(H, W, 3)`` bytes to the same."""
+        with _samples.precision(torch.float32):
+            return super().__call__(picture)
 
 
 def operations(config: SynthesisConfig, height: int, width: int) -> int:
@@ -116,17 +118,32 @@ def peak(name: str, device: str, threads: int, size: tuple[int, int]) -> int | N
     torch.set_num_threads(threads)
     picture = _samples.colour_picture(*size)
     with tempfile.TemporaryDirectory() as folder:
-        variant = variants(_samples.random_model("paper", Path(folder)), device)[name]
+        variant = _MODELS[name](_samples.random_model("paper", Path(folder)), device)
         variant(picture[:192, :192])
         return _measure.peak_bytes(lambda: variant(picture), device)
 
 
-def variants(paper: Path, device: str) -> dict[str, Any]:
+_MODELS: dict[str, Callable[[Path, str], Any]] = {
+    "reference": Published,
+    "paper": lambda paper, device: Variant(device, model=paper, refine=0),
+    "paper, float32": lambda paper, device: Float32(device, model=paper, refine=0),
+    "compact": lambda _, device: Variant(device, model="compact-31", refine=0),
+    "compact, kernel refined": lambda _, device: Variant(device, model="compact-31"),
+}
+
+
+def times(device: str, picture: Image, side: int, rounds: int) -> dict[str, Any]:
+    """Seconds of each stage of each variant in every round, and the ceilings' rates."""
+    limits = _measure.ceilings(device, side)
+    with tempfile.TemporaryDirectory() as folder:
+        paper = _samples.random_model("paper", Path(folder))
+        runs = {name: make(paper, device) for name, make in _MODELS.items()}
+        tasks = {name: _task(run, picture) for name, run in runs.items()}
+        tasks |= {name: task for name, (task, _) in limits.items()}
+        middle = _measure.medians(_measure.interleave(tasks, rounds, device))
     return {
-        "reference": Published(paper, device),
-        "paper": Variant(device, model=paper, refine=0),
-        "compact": Variant(device, model="compact-31", refine=0),
-        "compact, kernel refined": Variant(device, model="compact-31"),
+        "stages": {name: dict(run.stages) for name, run in runs.items()},
+        "rates": {name: amount / middle[name] for name, (_, amount) in limits.items()},
     }
 
 
@@ -135,24 +152,19 @@ def main(arguments: list[str]) -> int:
     made.add_argument("--height", type=int)
     made.add_argument("--width", type=int)
     made.add_argument("--rounds", type=int)
+    made.add_argument("--product", type=int, help="side of the matrix product of the ceilings")
     options = _measure.start(made, arguments)
     height = options.height or (768 if options.full else 176)
     width = options.width or (1024 if options.full else 192)
-    rounds = options.rounds or (5 if options.full else 1)
+    rounds = options.rounds or (3 if options.full else 1)
     device = options.device
-    picture = _samples.colour_picture(height, width)
-    limits = _measure.ceilings(device, 4096 if options.full else 1024)
-    with tempfile.TemporaryDirectory() as folder:
-        timed = variants(_samples.random_model("paper", Path(folder)), device)
-        paper32 = Variant(device, model=Path(folder), refine=0)
-        runs = {**timed, "paper, float32": paper32}
-        tasks = {name: _task(run, picture) for name, run in timed.items()}
-        tasks["paper, float32"] = _task(in_float32(paper32), picture)
-        tasks |= {name: task for name, (task, _) in limits.items()}
-        times = _measure.interleave(tasks, rounds, device)
-    middle = _measure.medians(times)
-    rates = {name: amount / middle[name] for name, (_, amount) in limits.items()}
-    spent = {name: _whole(run.stages) for name, run in runs.items()}
+    parts = _measure.Parts("inference", options)
+    side = options.product or (4096 if options.full else 1024)
+    measured = parts.measure(
+        "times", lambda: times(device, _samples.colour_picture(height, width), side, rounds)
+    )
+    stages, rates = measured["stages"], measured["rates"]
+    spent = {name: _whole(each) for name, each in stages.items()}
     precision = _measure.name_of(convolution_dtype(pick_device(device)))
     ceiling = rates[f"matrix product {precision}"]
     figures: dict[str, Any] = {
@@ -162,11 +174,9 @@ def main(arguments: list[str]) -> int:
         "precision": precision,
         "ceilings": rates,
         "seconds": {name: statistics.median(each) for name, each in spent.items()},
-        "seconds of stages": {
-            name: _measure.medians(_warm(run.stages)) for name, run in runs.items()
-        },
+        "seconds of stages": {name: _measure.medians(_warm(each)) for name, each in stages.items()},
         "times the reference's speed": {
-            name: _measure.ratio(spent["reference"], spent[name]) for name in runs
+            name: _measure.ratio(spent["reference"], taken) for name, taken in spent.items()
         },
     }
     work = operations(PRESETS["paper"].synthesis, height, width)
@@ -176,9 +186,14 @@ def main(arguments: list[str]) -> int:
         "operations per second": rate,
         "share of the matrix product": rate / ceiling,
     }
+    size = (height, width)
     figures["peak bytes"] = {
-        name: _measure.apart(peak, name, device, options.threads, (height, width)) for name in timed
+        name: parts.measure(
+            f"peak of {name}", partial(_measure.apart, peak, name, device, options.threads, size)
+        )
+        for name in _MODELS
     }
+    parts.finish()
     return _measure.finish("inference", options, figures)
 
 

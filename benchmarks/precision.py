@@ -15,6 +15,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +31,26 @@ from napari_deblur.evaluation.methods import find_method
 _PRECISIONS = (torch.float32, torch.bfloat16)
 
 
-def scores(cases: Sequence[Source], protocol: Protocol, device: str) -> dict[str, list[float]]:
-    """PSNR of every case in either precision."""
+def scores(case: Source, protocol: Protocol, device: str) -> list[float]:
+    """PSNR of a case in either precision."""
     method = find_method("network", device=device)
-    found = {}
+    found = []
     for dtype in _PRECISIONS:
         with _samples.precision(dtype):
-            rows = evaluate(cases, method, protocol, known_kernel=True)
-            found[_measure.name_of(dtype)] = [row.scores["psnr"] for row in rows]
+            rows = evaluate([case], method, protocol, known_kernel=True)
+            found += [row.scores["psnr"] for row in rows]
     return found
 
 
-def compare(cases: Sequence[Source], protocol: Protocol, device: str) -> dict[str, Any]:
-    found = scores(cases, protocol, device)
-    changes = [low - high for high, low in zip(*found.values(), strict=True)]
+def compare(
+    cases: Sequence[Source], protocol: Protocol, device: str, parts: _measure.Parts
+) -> dict[str, Any]:
+    rows = [parts.measure(case.name, partial(scores, case, protocol, device)) for case in cases]
+    changes = [low - high for high, low in rows]
+    means = [statistics.fmean(column) for column in zip(*rows, strict=True)]
     return {
         "images": len(cases),
-        "PSNR": {name: statistics.fmean(values) for name, values in found.items()},
+        "PSNR": dict(zip(map(_measure.name_of, _PRECISIONS), means, strict=True)),
         "change": statistics.fmean(changes),
         "largest change": max(changes, key=abs),
     }
@@ -56,19 +60,20 @@ def main(arguments: list[str]) -> int:
     made = _measure.parser(__doc__)
     made.add_argument("--pictures", type=Path, help="folder or zip of sharp pictures, e.g. Kodak's")
     made.add_argument("--levin", type=Path, help="folder of Levin's 32 images")
+    made.add_argument("--most", type=int, help="pictures of each kind")
     options = _measure.start(made, arguments)
-    most = None if options.full else 1
+    most = options.most or (None if options.full else 1)
+    parts = _measure.Parts("precision", options)
     figures: dict[str, Any] = {"model": "default", "kernel": "true"}
     with tempfile.TemporaryDirectory() as folder:
         pictures = _unpacked(options.pictures, Path(folder))
         cases = simulated.find_cases(pictures)[:most]
-        figures[options.pictures.stem if options.pictures else "sample picture"] = compare(
-            cases, simulated.PROTOCOL, options.device
-        )
+        name = options.pictures.stem if options.pictures else "sample picture"
+        figures[name] = compare(cases, simulated.PROTOCOL, options.device, parts)
         if options.levin:
-            figures["levin"] = compare(
-                levin.find_cases(options.levin)[:most], levin.PROTOCOL, options.device
-            )
+            cases = levin.find_cases(options.levin)[:most]
+            figures["levin"] = compare(cases, levin.PROTOCOL, options.device, parts)
+    parts.finish()
     return _measure.finish("precision", options, figures)
 
 

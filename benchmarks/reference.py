@@ -115,7 +115,7 @@ def main(arguments: list[str]) -> int:
             for layer in network.modules():  # guides with something to say
                 if isinstance(layer, nn.Linear):
                     layer.weight.normal_(std=layer.in_features**-0.5)
-    side = 320 if options.full else 192
+    side = 256 if options.full else 192
     blurry = torch.rand(1, 3, side, side, dtype=torch.float64, device=options.device)
     reference = Reference(analysis, synthesis)
     with torch.inference_mode():

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import partial
 
 import _measure
 import _samples
@@ -44,10 +45,14 @@ def run(megapixels: float, device: str, threads: int) -> tuple[list[int], float,
 
 
 def main(arguments: list[str]) -> int:
-    options = _measure.start(_measure.parser(__doc__), arguments)
+    made = _measure.parser(__doc__)
+    made.add_argument("--megapixels", type=float, nargs="+", help="other sizes")
+    options = _measure.start(made, arguments)
+    parts = _measure.Parts("scaling", options)
     rows = []
-    for megapixels in _FULL if options.full else _QUICK:
-        size, seconds, peak = _measure.apart(run, megapixels, options.device, options.threads)
+    for megapixels in options.megapixels or (_FULL if options.full else _QUICK):
+        task = partial(_measure.apart, run, megapixels, options.device, options.threads)
+        size, seconds, peak = parts.measure(f"{megapixels:g} megapixels", task)
         pixels = size[0] * size[1]
         rows.append(
             {
@@ -58,6 +63,7 @@ def main(arguments: list[str]) -> int:
                 "peak bytes": peak,
             }
         )
+    parts.finish()
     return _measure.finish("scaling", options, {"model": "default", "sizes": rows})
 
 

@@ -22,7 +22,7 @@ from napari_deblur.engine.simulate import shake
 def main(arguments: list[str]) -> int:
     made = _measure.parser(__doc__)
     options = _measure.start(made, arguments)
-    rounds = 5 if options.full else 1
+    rounds = 3 if options.full else 1
     command = [str(Path(sys.executable).with_name("napari-deblur"))]
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
     with tempfile.TemporaryDirectory() as folder:

@@ -23,6 +23,7 @@ from torch.nn import functional
 from napari_deblur.blur.spectra import (
     check_batch,
     fast_length,
+    for_both_parts,
     gradient_power,
     kernel_spectrum,
     to_full_precision,
@@ -68,16 +69,20 @@ def pad_for_deconvolution(blurry: Tensor, kernel: Tensor, *, rounds: int = 5) ->
     with torch.autocast(blurry.device.type, enabled=False):
         blurry = to_full_precision(blurry)
         padded = functional.pad(blurry, (left, right, above, below), mode="replicate")
-        padded = taper_edges(padded, kernel)
+        kernel = to_full_precision(kernel)
         spectrum = kernel_spectrum(kernel, grid)
+        padded = _blend(padded, spectrum, _taper_weights(kernel, grid))
         power = spectrum.real.square() + spectrum.imag.square()
         reblur = power / (power + gradient_power(grid, padded) / _PRIOR_WEIGHT)
-        unseen = functional.pad(
-            blurry.new_zeros(height, width), (left, right, above, below), value=1
+        reblur = for_both_parts(reblur)
+        step = functional.pad(
+            blurry.new_zeros(height, width), (left, right, above, below), value=_OVER_RELAXATION
         )
         for _ in range(rounds):
-            predicted = torch.fft.irfft2(torch.fft.rfft2(padded) * reblur, s=grid)
-            padded = torch.lerp(padded, predicted, _OVER_RELAXATION * unseen)
+            predicted = torch.view_as_real(torch.fft.rfft2(padded)) * reblur
+            padded = torch.lerp(
+                padded, torch.fft.irfft2(torch.view_as_complex(predicted), s=grid), step
+            )
         return padded
 
 
@@ -118,15 +123,25 @@ def taper_edges(image: Tensor, kernel: Tensor, *, rounds: int = 1) -> Tensor:
     """
     grid = (image.shape[-2], image.shape[-1])
     kernel = to_full_precision(kernel)
-    spectrum = kernel_spectrum(kernel, grid)
-    down = _taper_weight(kernel.sum(dim=2), grid[0])
-    across = _taper_weight(kernel.sum(dim=1), grid[1])
-    weight = (down[:, :, None] * across[:, None, :]).unsqueeze(1)
+    spectrum, weights = kernel_spectrum(kernel, grid), _taper_weights(kernel, grid)
     tapered = image
     for _ in range(rounds):
-        blurred = torch.fft.irfft2(torch.fft.rfft2(tapered) * spectrum, s=grid)
-        tapered = torch.lerp(blurred, tapered, weight)
+        tapered = _blend(tapered, spectrum, weights)
     return tapered
+
+
+def _blend(image: Tensor, spectrum: Tensor, weights: Tensor) -> Tensor:
+    """One round of tapering: where the weights are not 1, the image blurred once more."""
+    grid = (image.shape[-2], image.shape[-1])
+    blurred = torch.fft.irfft2(torch.fft.rfft2(image) * spectrum, s=grid)
+    return torch.lerp(blurred, image, weights)
+
+
+def _taper_weights(kernel: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Weights (B, 1, h, w) of the image itself."""
+    down = _taper_weight(kernel.sum(dim=2), grid[0])
+    across = _taper_weight(kernel.sum(dim=1), grid[1])
+    return (down[:, :, None] * across[:, None, :]).unsqueeze(1)
 
 
 def _taper_weight(projection: Tensor, length: int) -> Tensor:

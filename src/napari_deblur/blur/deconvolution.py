@@ -20,7 +20,12 @@ import torch
 from torch import Tensor
 
 from napari_deblur.blur.boundaries import crop_padding, pad_for_deconvolution
-from napari_deblur.blur.spectra import gradient_power, kernel_spectrum, to_full_precision
+from napari_deblur.blur.spectra import (
+    for_both_parts,
+    gradient_power,
+    kernel_spectrum,
+    to_full_precision,
+)
 from napari_deblur.errors import InputError
 
 __all__ = [
@@ -209,16 +214,17 @@ def hyper_laplacian(
     image = pad_for_deconvolution(blurry, kernel)
     term = data_term(image, kernel)
     with torch.autocast(blurry.device.type, enabled=False):
-        prior = gradient_power(term.shape, image)
-        inverse = 1 / _per_item(weight, term.power)
+        power = for_both_parts(term.power)
+        prior = for_both_parts(gradient_power(term.shape, image))
+        data = torch.view_as_real(term.back_projection)
+        inverse = 1 / _per_item(weight, term.power).unsqueeze(-1)
         for beta in betas:
             down, across = _gradient(image)
             down, across = shrink(down, beta, exponent), shrink(across, beta, exponent)
-            spectrum = torch.fft.rfft2(_adjoint_gradient(down, across))
+            spectrum = torch.view_as_real(torch.fft.rfft2(_adjoint_gradient(down, across)))
             share = beta * inverse
-            factor = 1 / (term.power + share * prior)
-            spectrum = _scale(spectrum, share * factor) + _scale(term.back_projection, factor)
-            image = torch.fft.irfft2(spectrum, s=term.shape)
+            solution = (share * spectrum + data) / (power + share * prior)
+            image = torch.fft.irfft2(torch.view_as_complex(solution), s=term.shape)
     return crop_padding(image, (blurry.shape[-2], blurry.shape[-1]), kernel.shape[-1])
 
 

@@ -10,6 +10,7 @@ added up over images that share one kernel.  All further work is on arrays of ab
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_deblur.blur.kernel import check_side, delta_kernel
-from napari_deblur.blur.spectra import fast_length
+from napari_deblur.blur.spectra import fast_length, for_both_parts
 from napari_deblur.errors import InputError
 
 __all__ = ["NormalEquations", "clean_kernel", "kept_values", "normal_equations", "solve_kernel"]
@@ -145,15 +146,33 @@ def _non_negative_least_squares(auto: Tensor, cross: Tensor, ridge: float) -> Te
     step = 1 / response.amax(dim=(1, 2), keepdim=True)
     kernel = cross.clamp(min=0)
     kernel = kernel / kernel.sum(dim=(1, 2), keepdim=True).clamp(min=1e-12)
-    ahead, momentum = kernel, cross.new_ones(len(cross), 1, 1)
+    pulled, response = step * cross, for_both_parts(step * response)
+    # The kernel to go on from lies in the corner of a grid that is zero elsewhere.
+    whole = functional.pad(kernel, (0, side - size, 0, side - size))
+    ahead = whole[:, :size, :size]
+    gains, since = cross.new_tensor(_gains(_ITERATIONS)), torch.zeros_like(cross[:, :1, :1]).long()
     for _ in range(_ITERATIONS):
-        applied = torch.fft.irfft2(torch.fft.rfft2(ahead, s=grid) * response, s=grid)
-        after = (ahead - step * (applied[:, :size, :size] - cross)).clamp(min=0)
-        uphill = ((ahead - after) * (after - kernel)).sum(dim=(1, 2), keepdim=True) > 0
-        following = torch.where(uphill, 1.0, (1 + (1 + 4 * momentum.square()).sqrt()) / 2)
-        gain = torch.where(uphill, 0.0, (momentum - 1) / following)
-        ahead, kernel, momentum = after + gain * (after - kernel), after, following
+        spectrum = torch.fft.rfft2(whole)
+        torch.view_as_real(spectrum).mul_(response)
+        applied = torch.fft.irfft2(spectrum, s=grid)[:, :size, :size]
+        after = torch.sub(ahead, applied).add_(pulled).clamp_(min=0)
+        change = after - kernel
+        downhill = ((ahead - after) * change).sum(dim=(1, 2), keepdim=True) <= 0
+        since += 1
+        since *= downhill
+        torch.addcmul(after, gains[since], change, out=ahead)
+        kernel = after
     return kernel
+
+
+def _gains(count: int) -> list[float]:
+    """Momentum by the number of steps since the last restart."""
+    gains, before = [0.0], 1.0
+    for _ in range(count):
+        after = (1 + math.sqrt(1 + 4 * before**2)) / 2
+        gains.append((before - 1) / after)
+        before = after
+    return gains
 
 
 def clean_kernel(
