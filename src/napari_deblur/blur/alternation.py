@@ -132,6 +132,7 @@ def energy(
     kernel: NDArray[np.float32],
     *,
     clipped: Sequence[Tensor] | None = None,
+    sparsity: float = _SPARSITY,
 ) -> float:
     """Cost of explaining blurry images by few edges and a kernel: the lower, the likelier.
 
@@ -149,17 +150,19 @@ def energy(
         The kernel in question.
     clipped : sequence of Tensor of bool, each of shape (1, 1, H, W), optional
         Saturated pixels, as for `alternate`.
+    sparsity : float
+        What an edge costs.
     """
     batch = torch.from_numpy(kernel)[None].to(images[0])
     total, count = 0.0, 0
     for image in _unclipped(images, batch, clipped):
-        latent = sparse_edges(image, batch, _SPARSITY)
+        latent = sparse_edges(image, batch, sparsity)
         rest = convolve(latent, batch, boundary="replicate") - image
         margin = min(kernel.shape[-1] // 2, *(side // 6 for side in image.shape[-2:]))
         rows, columns = (slice(margin, side - margin) for side in image.shape[-2:])
         rest = rest[..., rows, columns]
         edges = differences(latent[..., rows, columns]).square().sum(dim=1) > _LEAST_EDGE
-        total += float(rest.square().sum()) + _SPARSITY * float(edges.sum())
+        total += float(rest.square().sum()) + sparsity * float(edges.sum())
         count += rest.numel()
     return 1e4 * total / count
 

@@ -18,9 +18,10 @@ from napari_deblur.blur.field import FieldGrid, KernelField, Window
 from napari_deblur.blur.kernel import kernel_support
 from napari_deblur.engine.output import output_for
 from napari_deblur.engine.progress import Progress, with_smaller_tiles
-from napari_deblur.engine.restoration import Restored
+from napari_deblur.engine.restoration import Restored, restore
 from napari_deblur.engine.synthesis import (
     Plan,
+    block_halo,
     choose_block,
     choose_tile,
     count_steps,
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
 __all__ = ["restore_field"]
 
 _RAMP = 1.0  # cells fade into each other over their whole width: kernels change steadily
-_SMALLEST_HALO = 16  # pixels; errors at the rim of a piece have next to no weight
+# Errors at the rim of a piece have next to no weight, but rings reach into it: with one support
+# around pieces a field of equal kernels is 0.16 dB behind one kernel, with two 0.01 dB.
+_SUPPORTS_AROUND = 2
+_SMALLEST_HALO = 16  # pixels
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def restore_field(
     options: Options,
     out: Any = None,
 ) -> Generator[Progress, None, Restored]:
-    """Deblur an image with a field of kernels.
+    """Deblur an image with a field of kernels; one of equal kernels is one kernel.
 
     Parameters
     ----------
@@ -89,6 +93,9 @@ def restore_field(
     out : array, optional
         Where to write.
     """
+    first = field.kernels[0, 0]
+    if (field.kernels == first).all():
+        return (yield from restore(pair, picture, first, noise, options, out))
     target = output_for(picture, out)
     rows, columns = field.grid.shape
     middle = field.kernels[rows // 2, columns // 2]
@@ -113,9 +120,11 @@ def _deblur(
     fills: bool,
 ) -> Generator[Progress, None, None]:
     layout = picture.layout
-    halo = max(_SMALLEST_HALO, *(kernel_support(each) for row in field.kernels for each in row))
-    blocks = [part.owned for part in plan_tiles(layout.size, choose_block(pair, halo), 0)]
-    pieces = [_plan_pieces(field.grid, block, halo) for block in blocks]
+    widest = max((each for row in field.kernels for each in row), key=kernel_support)
+    cut_halo = block_halo(pair, widest)
+    halo = min(cut_halo, max(_SMALLEST_HALO, _SUPPORTS_AROUND * kernel_support(widest)))
+    blocks = [part.owned for part in plan_tiles(layout.size, choose_block(pair, cut_halo), 0)]
+    pieces = [_plan_pieces(field.grid, block, halo, cut_halo) for block in blocks]
     total = sum(
         count_steps(pair, piece.size, layout.channels, tile) for part in pieces for piece in part
     )
@@ -143,16 +152,24 @@ def _deblur(
         picture.write(out, block, blended)
 
 
-def _plan_pieces(grid: FieldGrid, block: Window, halo: int) -> list[_Piece]:
-    """The cells that have weight in a block."""
+def _plan_pieces(grid: FieldGrid, block: Window, halo: int, cut_halo: int) -> list[_Piece]:
+    """The cells that have weight in a block.
+
+    Where a piece ends because its weight does, errors at its rim do not count, and a small halo
+    will do; where the block cuts it off they do, and it is as wide as for one kernel.
+    """
     pieces = []
     for cell in grid.cells:
-        counts = _overlap(grid.support(cell, _RAMP), block)
+        support = grid.support(cell, _RAMP)
+        counts = _overlap(support, block)
         if counts is None:
             continue
         rows, columns = (
-            slice(max(0, part.start - halo), min(side, part.stop + halo))
-            for part, side in zip(counts, grid.size, strict=True)
+            slice(
+                max(0, part.start - (halo if part.start == whole.start else cut_halo)),
+                min(side, part.stop + (halo if part.stop == whole.stop else cut_halo)),
+            )
+            for part, whole, side in zip(counts, support, grid.size, strict=True)
         )
         pieces.append(_Piece(cell, counts, (rows, columns)))
     return pieces
