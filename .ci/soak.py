@@ -127,13 +127,15 @@ def version(name: str) -> str:
 
 
 def machine() -> str:
-    """Processor, number of cores that may be used, memory, system."""
+    """Processor, number of cores that may be used, memory, graphics card, system."""
     import psutil
+    import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = psutil.virtual_memory().total / 2**30
     used = "1 core" if cores == 1 else f"{cores} cores"
-    return f"{processor()}, {used}, {memory:.0f} GiB of memory, {platform.system()}"
+    card = torch.cuda.get_device_name() if torch.cuda.is_available() else "no graphics card"
+    return f"{processor()}, {used}, {memory:.0f} GiB of memory, {card}, {platform.system()}"
 
 
 def processor() -> str:

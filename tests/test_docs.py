@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import runpy
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -98,14 +100,26 @@ def test_files_and_targets_that_a_page_names_exist(root: Path, page: str) -> Non
     assert set(commands) <= targets
 
 
-def test_table_of_long_runs_has_its_markers(root: Path) -> None:
+def test_table_of_long_runs_is_the_one_that_was_measured(root: Path) -> None:
     text = (root / "docs" / "reliability.md").read_text(encoding="utf-8")
-    script = (root / ".ci" / "soak.py").read_text(encoding="utf-8")
-    begin, end = re.search(r'BEGIN, END = "(.+?)", "(.+?)"', script).groups()
-    assert text.count(begin) == text.count(end) == 1
-    assert text.index(begin) < text.index(end)
+    soak = runpy.run_path(str(root / ".ci" / "soak.py"))
+    table = text.partition(soak["BEGIN"])[2].partition(soak["END"])[0].strip()
+    figures = json.loads((root / "docs" / "reliability.json").read_text(encoding="utf-8"))
+    assert table == soak["section"](figures)
+    assert "failed" not in table
 
 
 def test_every_page_is_in_the_navigation(root: Path) -> None:
     listed = set(re.findall(r"^ +- ([\w-]+\.md)$", (root / "mkdocs.yml").read_text(), re.MULTILINE))
     assert listed == {path.name for path in (root / "docs").glob("*.md")}
+
+
+def test_figures_of_the_readme_are_those_of_the_accuracy_page(root: Path) -> None:
+    text = (root / "README.md").read_text(encoding="utf-8")
+    measured = json.loads((root / "docs" / "accuracy.json").read_text(encoding="utf-8"))
+    for name in ("levin", "kodak", "lai"):
+        rows = [measured[name].get(row) for row in ("blurry", "blind", "known")]
+        row = re.search(rf"^\| {name}\b.*?\|(.*)\|$", text, re.MULTILINE | re.IGNORECASE)[1]
+        cells = [cell.strip(" *") for cell in row.split("|")]
+        assert cells == ["" if row is None else f"{row['mean']['psnr']:.1f}" for row in rows], name
+        assert f"{measured[name]['blind']['images']} " in text

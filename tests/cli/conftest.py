@@ -52,7 +52,7 @@ def program() -> Callable[..., Outcome]:
             [sys.executable, "-m", "napari_deblur.cli", *map(str, args)],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         return done.returncode, done.stdout, done.stderr

@@ -153,6 +153,10 @@ def test_evaluate_prints_a_table_and_writes_every_row(
             model,
             "--device",
             "cpu",
+            "--gamma",
+            2.2,
+            "--saturation",
+            "inf",
             "--json",
             tmp_path / "figures" / "rows.json",
         )
@@ -162,6 +166,8 @@ def test_evaluate_prints_a_table_and_writes_every_row(
     assert [row["name"] for row in report["rows"]] == ["one"]
     assert report["mean"]["psnr"] == report["rows"][0]["psnr"]
     assert report["settings"]["model"] == model
+    assert report["settings"]["gamma"] == 2.2
+    assert report["settings"]["saturation"] == "off"
 
 
 def test_demo_works_offline_and_names_its_pictures(
@@ -198,7 +204,7 @@ def test_ctrl_c_ends_cleanly_and_leaves_nothing(tmp_path: Path, model: str) -> N
         f"sys.exit(run({[*map(str, args), '--tile', '64']!r}))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 130
     assert done.stderr == "Interrupted; nothing is left half written\n"

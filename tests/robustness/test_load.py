@@ -163,7 +163,7 @@ def fetch_at_once(
     if kill is not None:
         time.sleep(kill)
         running[0].kill()
-    answers = [process.communicate(timeout=60) for process in running]
+    answers = [process.communicate(timeout=600) for process in running]
     return [(process.returncode, "".join(a)) for process, a in zip(running, answers, strict=True)]
 
 

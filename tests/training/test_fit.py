@@ -78,7 +78,7 @@ def test_two_processes_make_the_steps_of_one(tmp_path: Path) -> None:
 def _script(what: str, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(TOY), what, str(folder)]
     folder.mkdir(exist_ok=True)
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_last_two_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tmp_path: Path) -> None:

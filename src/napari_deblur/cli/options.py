@@ -92,7 +92,7 @@ KernelSize = Annotated[
         parser=whole_number,
         metavar="PIXELS",
         help="Side of the kernel that is estimated, odd, 3 to 171, larger than the blur.  By "
-        "default the model's own.",
+        "default the model's own, and more where the blur turns out to need it.",
     ),
 ]
 Refine = Annotated[
@@ -207,5 +207,5 @@ Scheduler = Annotated[
     ),
 ]
 InputImage = Annotated[
-    Path, typer.Argument(metavar="IN", help="Image file: TIFF, OME-TIFF, PNG or JPEG.")
+    Path, typer.Argument(metavar="IN", help="Image file: TIFF, OME-TIFF, PNG, JPEG, Zarr.")
 ]
