@@ -62,6 +62,21 @@ def test_shake_gives_the_truth_along(dock, finished, any_layer):
     assert np.ptp(np.asarray(shaken.data, float) - np.asarray(source, float)) > 0
 
 
+@pytest.mark.parametrize(
+    "title", ["Deblur", "Estimate blur kernel", "Kernel map", "Simulate camera shake"]
+)
+def test_every_widget_can_be_cancelled(dock, qtbot, make_layer, title):
+    viewer, widget = dock(title)
+    viewer.add_layer(make_layer("tyx"))
+    widget._run.native.click()
+    widget._cancel.native.click()
+    assert widget.state is State.CANCELLING
+    qtbot.waitUntil(lambda: widget.state is State.IDLE, timeout=30_000)
+    assert widget.status == "Cancelled; nothing was changed."
+    assert [layer.name for layer in viewer.layers] == ["tyx"]
+    assert widget._run.enabled
+
+
 @pytest.mark.parametrize("planes", ["pooled", "shown"])
 def test_a_stack_can_share_one_kernel(dock, finished, make_layer, planes):
     viewer, widget = dock("Estimate blur kernel")
@@ -85,6 +100,46 @@ def test_deblur_takes_a_kernel_layer_for_each_plane(dock, finished, make_layer):
     assert "kernel of tyx" not in viewer.layers
     about = viewer.layers["tyx deblurred"].metadata[KEY]
     assert about["parameters"]["kernel"] == {"layer": "drawn"}
+
+
+def test_an_estimated_kernel_is_taken_for_its_image_and_for_no_other(dock, finished, make_layer):
+    viewer, estimate = dock("Estimate blur kernel")
+    layer, other = viewer.add_layer(make_layer("yx uint8")), viewer.add_layer(make_layer("rgb"))
+    _, deblur = dock("Deblur", viewer)
+    deblur.source.image.value = estimate.source.image.value = layer
+    assert deblur._kernel.value == "each"
+    finished(estimate)
+    assert deblur._kernel.value == viewer.layers["kernel of yx uint8"]
+    deblur._kernel.value = "each"
+    finished(estimate)
+    assert deblur._kernel.value == "each", "a choice by hand is left alone"
+    deblur._kernel.value = viewer.layers["kernel of yx uint8"]
+    deblur.source.image.value = other
+    assert deblur._kernel.value == "each"
+
+
+def test_the_truth_is_asked_for_only_where_there_could_be_one(dock, finished, make_layer):
+    viewer, widget = dock("Deblur")
+    layer = viewer.add_layer(make_layer("yx uint8"))
+    finished(widget)
+    assert not widget._truth.native.isVisibleTo(widget.native)
+    viewer.add_image(layer.data // 2, name="sharp")
+    widget.source.image.value = layer
+    assert widget._truth.native.isVisibleTo(widget.native)
+    assert [each.name for each in widget._truth.choices if each is not None] == ["sharp"]
+
+
+def test_the_model_can_be_left_to_the_size_of_the_blur(dock, finished, make_layer):
+    viewer, widget = dock("Deblur")
+    viewer.add_layer(make_layer("yx uint8"))
+    widget._engine.model.value = "auto"
+    finished(widget)
+    about = viewer.layers["yx uint8 deblurred"].metadata[KEY]
+    assert about["parameters"]["model"] == "auto"
+    assert sum(about["found"]["size_chances"]) == pytest.approx(1, abs=1e-3)
+    assert f"with {about['model']}" in widget.status
+    assert "--model=auto" in about["command_line"]
+    assert "model='auto'" in about["python"]
 
 
 @pytest.mark.parametrize("mark", ["rectangle", "labels", "view"])
@@ -175,6 +230,33 @@ def test_wrong_values_disable_run_and_say_why(dock, make_layer):
     widget._engine.folder.value = "/nowhere"
     assert not widget._run.enabled
     assert "analysis.safetensors" in widget._run.tooltip
+
+
+@pytest.mark.parametrize(("text", "noise"), [("", None), ("0", 0.0), ("2.5e-3", 0.0025)])
+def test_noise_is_measured_where_none_is_given(dock, finished, make_layer, text, noise):
+    viewer, widget = dock("Deblur")
+    viewer.add_layer(make_layer("yx float"))
+    widget._noise.value = text
+    finished(widget)
+    about = viewer.layers["yx float deblurred"].metadata[KEY]
+    assert about["parameters"]["noise"] == noise
+    assert ("measured" in widget.status) == (noise is None)
+
+
+@pytest.mark.parametrize("text", ["much", "-1", "nan", "inf"])
+def test_what_is_no_noise_is_refused(dock, make_layer, text):
+    viewer, widget = dock("Deblur")
+    viewer.add_layer(make_layer("yx float"))
+    widget._noise.value = text
+    assert not widget._run.enabled
+    assert repr(text) in widget._noise.tooltip
+
+
+def test_a_mask_is_refused_before_the_run(dock, make_layer):
+    viewer, widget = dock("Simulate camera shake")
+    viewer.add_image(np.ones((40, 40), bool), name="mask")
+    assert not widget._run.enabled
+    assert "bool" in widget._run.tooltip
 
 
 def test_too_small_an_image_is_refused_before_the_run(dock):

@@ -9,12 +9,13 @@ import tifffile
 from napari_deblur.errors import InputError, RecipeError
 from napari_deblur.plugin.run import State
 from napari_deblur.plugin.tasks import finish
+from napari_deblur.plugin.train_images import save_layers
 from napari_deblur.plugin.train_task import (
     TrainRequest,
     losses,
     model_folder,
-    save_layers,
     stages_of,
+    train_on_layers,
     train_task,
 )
 
@@ -58,6 +59,24 @@ def test_fine_tuning_stops_goes_on_and_leaves_a_model(dialog, tmp_path, qtbot):
 
 
 @pytest.mark.gui
+def test_a_known_model_brings_its_recipe(dialog):
+    dialog._start_model.value = ""
+    assert dialog._recipe.native.isVisibleTo(dialog.native)
+    dialog._start_model.value = "compact-31"
+    assert not dialog._recipe.native.isVisibleTo(dialog.native)
+    assert dialog._request().recipe == "compact"
+
+
+@pytest.mark.gui
+def test_a_run_that_can_go_on_is_said(dialog, tmp_path):
+    assert dialog._run.text == "Train"
+    (tmp_path / "earlier" / "joint").mkdir(parents=True)
+    (tmp_path / "earlier" / "joint" / "checkpoint-10.safetensors").touch()
+    dialog._out.value = tmp_path / "earlier"
+    assert dialog._run.text == "Go on"
+
+
+@pytest.mark.gui
 def test_what_is_missing_disables_training_and_is_said(dialog):
     dialog._images.value = []
     assert not dialog._run.enabled
@@ -81,6 +100,8 @@ def test_stages_follow_the_recipe(tmp_path):
 def test_nothing_to_train_on_is_refused(tmp_path):
     with pytest.raises(InputError, match="select image layers"):
         train_task(TrainRequest(tmp_path / "run"))
+    with pytest.raises(InputError, match="select image layers"):
+        train_on_layers([], tmp_path / "run")
 
 
 def test_what_the_training_says_when_it_fails_is_passed_on(tmp_path, tiny_model):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_deblur.plugin.shake_dock import shake_widget
     from napari_deblur.plugin.shake_task import shake_layer
     from napari_deblur.plugin.train_dock import train_widget
+    from napari_deblur.plugin.train_task import train_on_layers
 
 __all__ = [
     "deblur_layer",
@@ -29,6 +30,7 @@ __all__ = [
     "map_widget",
     "shake_layer",
     "shake_widget",
+    "train_on_layers",
     "train_widget",
 ]
 
@@ -41,6 +43,7 @@ _HOMES = {
     "map_widget": "map_dock",
     "shake_layer": "shake_task",
     "shake_widget": "shake_dock",
+    "train_on_layers": "train_task",
     "train_widget": "train_dock",
 }
 

@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
-from magicgui.widgets import CheckBox, ComboBox, FloatSpinBox, Widget
+from magicgui.widgets import CheckBox, ComboBox, Widget
 from napari.layers import Image, Layer
 
 from napari_deblur.errors import DeblurError
 from napari_deblur.plugin.deblur_task import DeblurRequest, Field, Kernel, deblur_layer, deblur_task
 from napari_deblur.plugin.dock import TaskWidget
 from napari_deblur.plugin.engine_fields import EngineFields
-from napari_deblur.plugin.fields import automatic_field
+from napari_deblur.plugin.fields import automatic_field, measured_field, measured_value
 from napari_deblur.plugin.kernel_layers import KernelSource, is_kernel, looks_like_kernel
 from napari_deblur.plugin.map_task import check_grid
 from napari_deblur.plugin.provenance import record_of
 from napari_deblur.plugin.quality import judge
 from napari_deblur.plugin.regions import Region, visible_region
-from napari_deblur.plugin.rows import row
+from napari_deblur.plugin.rows import grid_row, row
 from napari_deblur.plugin.slices import LayerView
 from napari_deblur.plugin.tasks import Task
 
@@ -40,6 +40,7 @@ class DeblurWidget(TaskWidget):
     def __init__(self, napari_viewer: Any = None) -> None:
         super().__init__(napari_viewer)
         engine = EngineFields()
+        self._suggested: Image | None = None
         self._kernel = ComboBox(
             name="kernel",
             label="kernel",
@@ -48,9 +49,9 @@ class DeblurWidget(TaskWidget):
         )
         self._preview = CheckBox(
             value=False,
-            text="only a preview of the current view",
-            label="",
-            tooltip="Deblurs what is seen of the shown plane, and puts it in its place.",
+            text="only the current view",
+            tooltip="Deblurs what is seen of the shown plane, and puts it in its place: quick, for "
+            "trying the other fields.",
         )
         self._truth = ComboBox(
             name="truth",
@@ -70,20 +71,16 @@ class DeblurWidget(TaskWidget):
             automatic_field(name, name, 8, 1, f"How many {name} of cells have a kernel each.")
             for name in ("rows", "columns")
         )
-        self._grid_row = row(self._rows, self._columns, label="grid")
-        self._noise = FloatSpinBox(
-            name="noise",
-            label="noise",
-            min=0,
-            max=1e9,
-            step=0.001,
-            value=0,
-            tooltip="Standard deviation of the noise in the image's own units. Larger values give "
-            "smoother results; 0 measures it.",
+        self._grid_row = grid_row(self._rows, self._columns)
+        self._noise = measured_field(
+            "noise",
+            "noise",
+            "Standard deviation of the noise in the image's own units. Larger values give smoother "
+            "results; 0 is for exact kernels and no noise; measured where nothing is given.",
         )
-        self._noise.native.setSpecialValueText("measured")
+        preview = row(self._preview, label="preview")
         self._build(
-            [self._kernel, self._field, *engine.first, self._truth, self._preview],
+            [self._kernel, self._field, *engine.first, self._truth, preview],
             [self._grid_row, self._noise, *engine.more],
             engine,
         )
@@ -98,7 +95,7 @@ class DeblurWidget(TaskWidget):
                 kernel,
                 field=field,
                 grid=grid if field == "grid" and all(grid) else None,
-                noise=float(self._noise.value) or None,
+                noise=measured_value(self._noise),
                 preview=self._seen() if self._preview.value else None,
                 **self._values(),
             )
@@ -129,7 +126,7 @@ class DeblurWidget(TaskWidget):
         estimated = [("estimate for each plane" if stack else "estimate now", "each")]
         if stack:
             estimated.append(("estimate one for the whole stack", "pooled"))
-        others = [each for each in self.source.layers() if each is not image]
+        others = [each for each in self.source.layers() if each != image]
         kernels = [each for each in others if looks_like_kernel(each)]
         kernels.sort(key=lambda each: not is_kernel(each))
         return estimated + [(each.name, each) for each in kernels]
@@ -142,7 +139,8 @@ class DeblurWidget(TaskWidget):
             (layer.name, layer)
             for layer in self.source.layers()
             if isinstance(layer, Image)
-            and layer is not image
+            and layer != image
+            and not _is_deblurred(layer)
             and not layer.multiscale
             and tuple(layer.data.shape) == view.shape
         ]
@@ -153,6 +151,10 @@ class DeblurWidget(TaskWidget):
                 KernelSource(self._kernel.value, view)
             except DeblurError as error:
                 yield self._kernel, str(error)
+        try:
+            measured_value(self._noise)
+        except DeblurError as error:
+            yield self._noise, str(error)
         cells = int(self._rows.value), int(self._columns.value)
         if self._is_apt(self._grid_row) and all(cells):
             try:
@@ -163,8 +165,21 @@ class DeblurWidget(TaskWidget):
     def _follow_image(self, view: LayerView | None) -> None:
         del view
         self._kernel.reset_choices()
+        self._suggest_kernel()
         self._truth.reset_choices()
         self._suggest_truth()
+        self._truth.visible = len(self._truth.choices) > 1  # the first one is none
+
+    def _suggest_kernel(self) -> None:
+        """Take the kernel that was estimated of the image, once; and none of another image."""
+        layer = self.source.layer
+        made_of = {each: _made_of(each) for each in self._kernel.choices if isinstance(each, Image)}
+        own = next((each for each, name in made_of.items() if layer and name == layer.name), None)
+        if own is not None and own != self._suggested:
+            self._kernel.value = own
+        elif own is None and made_of.get(self._kernel.value):
+            self._kernel.value = "each"
+        self._suggested = own
 
     def _suggest_truth(self) -> None:
         """Compare with the layer that the image was shaken from, where it is there."""
@@ -187,6 +202,18 @@ class DeblurWidget(TaskWidget):
         judged = judge(view, result.data, truth.data, index=self.source.shown_index or ())
         about["quality"] = judged.as_dict()
         return said + str(judged)
+
+
+def _made_of(layer: Image) -> str:
+    """Name of the image that a layer's kernels were estimated of by themselves."""
+    about = record_of(layer)
+    estimated = about is not None and about["function"] == "estimate_kernel_of_layer"
+    return str(about["source"]["name"]) if about is not None and estimated else ""
+
+
+def _is_deblurred(layer: Image) -> bool:
+    about = record_of(layer)
+    return about is not None and about["kind"] == "deblurred"
 
 
 def _noise_text(about: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from magicgui.widgets import Widget
@@ -11,6 +11,7 @@ from napari.types import LayerDataTuple
 
 from napari_deblur.plugin.copying import CopyButtons
 from napari_deblur.plugin.engine_fields import EngineFields
+from napari_deblur.plugin.fields import AUTO
 from napari_deblur.plugin.image_fields import ImageFields
 from napari_deblur.plugin.preferences import apply_environment, read_preferences
 from napari_deblur.plugin.results import Results
@@ -171,8 +172,15 @@ class TaskWidget(RunWidget):
         self._has_result = True
         self._copying.offer(layers[0])
         record = self._copying.record
-        where = f" in {record['seconds']:.1f} s on {record['device']}" if record else ""
-        self._say(f"Done{where}. {self._summary(layers)}".strip())
+        self._say(f"Done{_how(record or {})}. {self._summary(layers)}".strip())
 
     def _discard(self) -> None:
         self._results.discard()
+
+
+def _how(about: Mapping[str, Any]) -> str:
+    """In which time, where, and with which model if that was left to the engine."""
+    if not about:
+        return ""
+    chosen = f" with {about['model']}" if about["parameters"].get("model") == AUTO else ""
+    return f" in {about['seconds']:.1f} s on {about['device']}{chosen}"

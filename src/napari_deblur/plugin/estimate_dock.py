@@ -50,8 +50,9 @@ class EstimateWidget(TaskWidget):
             name="where",
             label="where",
             choices=self._where_choices,
-            tooltip="The part of the image that counts: what is drawn in a Shapes or Labels layer, "
-            "the current view, or everything. Choose a part with edges in it.",
+            tooltip="The part of the image that counts: everything, the current view, or what is "
+            "drawn in a Shapes or Labels layer, which is offered here once there is one. Choose a "
+            "part with edges in it, and without lamps or things that moved by themselves.",
         )
         self._planes = ComboBox(
             name="planes",

@@ -5,15 +5,16 @@ Widgets of magicgui; no torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from magicgui.types import FileDialogMode
-from magicgui.widgets import ComboBox, FileEdit, FloatSpinBox, Widget
+from magicgui.widgets import ComboBox, FileEdit, FloatSpinBox, LineEdit, Widget
 from napari.layers import Image
 
-from napari_deblur.errors import DeblurError
+from napari_deblur.errors import DeblurError, InputError
 from napari_deblur.plugin.kernel_layers import is_made_of_kernels
 from napari_deblur.plugin.preferences import DEVICES, Preferences
 from napari_deblur.plugin.slices import LayerView, level_names, view_layer
@@ -29,6 +30,8 @@ __all__ = [
     "image_field",
     "level_choices",
     "mark",
+    "measured_field",
+    "measured_value",
     "model_choices",
     "model_field",
     "model_value",
@@ -71,7 +74,7 @@ def model_choices(_: Any = None) -> Choices:
     names = sorted(known.models, key=lambda name: (name != default, name))
     choices: Choices = [(name + (" (default)" if name == default else ""), name) for name in names]
     if classifier_entry() is not None:
-        choices.append(("by the size of the blur", AUTO))
+        choices.append(("auto: by the size of the blur", AUTO))
     return [*choices, ("from a folder …", FOLDER)]
 
 
@@ -81,7 +84,8 @@ def model_field() -> ComboBox:
         name="model",
         label="model",
         choices=model_choices,
-        tooltip="The pair of networks. “napari-deblur models list” tells more about each.",
+        tooltip="The pair of networks. “auto” first tells how large the blur is, and looks for "
+        "kernels of that size. “napari-deblur models list” tells more about each.",
     )
 
 
@@ -126,6 +130,33 @@ def automatic_field(
     field.native.setDecimals(0)
     field.native.setSpecialValueText("auto")
     return field
+
+
+def measured_field(name: str, label: str, tooltip: str) -> LineEdit:
+    """Field for a number that is measured where nothing is written."""
+    field = LineEdit(name=name, label=label, value="", tooltip=tooltip)
+    field.native.setPlaceholderText("measured")
+    return field
+
+
+def measured_value(field: LineEdit) -> float | None:
+    """Return the number in a field, None for one that is to be measured.
+
+    Raises
+    ------
+    InputError
+        When there is something else in it than a number of at least 0.
+    """
+    text = str(field.value).strip()
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise InputError(f"{text!r} is no number of at least 0: give one, or nothing to measure it")
+    return value
 
 
 def tile_field(preferences: Preferences) -> FloatSpinBox:

@@ -21,6 +21,8 @@ __all__ = ["ImageFields"]
 
 _NO_IMAGE = "There is no image layer: open a file, or take one from File > Open Sample > Deblur."
 
+_NO_PICTURE = "choose an image of integers or real numbers, and no mask."
+
 
 class ImageFields:
     """Layer, level and axis of channels, and what they together pick.
@@ -111,10 +113,14 @@ class ImageFields:
             yield self.image, _NO_IMAGE
             return
         try:
-            height, width = self._view(layer).size
+            view = self._view(layer)
         except DeblurError as error:
             yield self.image, str(error)
             return
+        if view.dtype.kind not in "iuf":
+            yield self.image, f"{layer.name!r} holds {view.dtype} values: {_NO_PICTURE}"
+            return
+        height, width = view.size
         if min(height, width) < SMALLEST_SIDE:
             least = f"at least {SMALLEST_SIDE} x {SMALLEST_SIDE} are needed"
             size = f"{layer.name!r} has {height} x {width} pixels"

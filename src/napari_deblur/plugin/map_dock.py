@@ -14,7 +14,7 @@ from napari_deblur.plugin.dock import TaskWidget
 from napari_deblur.plugin.engine_fields import EngineFields
 from napari_deblur.plugin.map_task import MapRequest, check_grid, map_kernels_of_layer, map_task
 from napari_deblur.plugin.provenance import record_of
-from napari_deblur.plugin.rows import row
+from napari_deblur.plugin.rows import grid_row
 from napari_deblur.plugin.slices import LayerView
 from napari_deblur.plugin.tasks import Task
 
@@ -45,7 +45,7 @@ class MapWidget(TaskWidget):
             )
             for name in ("rows", "columns")
         )
-        self._grid_row = row(self._rows, self._columns, label="grid")
+        self._grid_row = grid_row(self._rows, self._columns)
         for field in (self._rows, self._columns):
             field.changed.connect(self._refresh)
         self._build([self._grid_row, *engine.first], engine.more, engine)

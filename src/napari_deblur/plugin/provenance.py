@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Record", "describe", "record_of"]
 
+_CHOSEN = ("tile", "size_chances")
+"""What the engine's settings say of its own choices."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -88,7 +91,7 @@ class Record:
             sha256=dict(settings["weights"]),
             device=str(result.device),
             seconds=seconds,
-            found={"tile": settings.get("tile")} | found,
+            found={key: settings[key] for key in _CHOSEN if key in settings} | found,
         )
 
     def of_kind(self, kind: str) -> Record:

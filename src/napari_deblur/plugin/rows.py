@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from magicgui.widgets import Container, PushButton, Widget
+from magicgui.widgets import Container, Label, PushButton, Widget
 
-__all__ = ["LABEL_ROOM", "Disclosure", "row"]
+__all__ = ["LABEL_ROOM", "Disclosure", "grid_row", "row"]
 
 LABEL_ROOM = "\N{EM SPACE}" * 8
 """Label of a row that has none: as wide as any other, so that all fields begin at one place.
@@ -22,6 +22,11 @@ def row(*widgets: Widget, label: str = "") -> Container[Widget]:
     )
     made.margins = (0, 0, 0, 0)
     return made
+
+
+def grid_row(rows: Widget, columns: Widget) -> Container[Widget]:
+    """How many rows and columns a grid has, as people write it."""
+    return row(rows, Label(value="\N{MULTIPLICATION SIGN}"), columns, label="grid")
 
 
 class Disclosure:

@@ -15,7 +15,14 @@ from napari_deblur.plugin.fields import AUTO, FOLDER, image_choices, model_choic
 from napari_deblur.plugin.loss_plot import LossPlot
 from napari_deblur.plugin.run_widget import RunWidget
 from napari_deblur.plugin.tasks import Event, Task
-from napari_deblur.plugin.train_task import TrainRequest, losses, model_folder, train_task
+from napari_deblur.plugin.train_task import (
+    TrainRequest,
+    is_begun,
+    losses,
+    model_folder,
+    train_on_layers,
+    train_task,
+)
 
 __all__ = ["TrainWidget", "train_widget"]
 
@@ -23,12 +30,17 @@ _SCRATCH = "none: from scratch"
 
 
 class TrainWidget(RunWidget):
-    """Fine-tune a model on the viewer's layers or on a folder, or train one from scratch."""
+    """Fine-tune a model on the viewer's layers or on a folder, or train one from scratch.
+
+    Called as a function it is `train_on_layers`.
+    """
 
     title: ClassVar[str] = "Train on my images"
     run_text: ClassVar[str] = "Train"
     cancel_text: ClassVar[str] = "Stop"
     cancelling_text: ClassVar[str] = "Stopping…"
+    resume_text: ClassVar[str] = "Go on"
+    __call__ = staticmethod(train_on_layers)
 
     def __init__(self, napari_viewer: Any = None) -> None:
         super().__init__(napari_viewer)
@@ -44,7 +56,7 @@ class TrainWidget(RunWidget):
             name="start",
             label="start",
             choices=lambda _: _starts(),
-            tooltip="The model to fine-tune.",
+            tooltip="The model to fine-tune: hours less than from scratch.",
         )
         self._model_folder = _folder_edit(
             "model_folder", "model", "Holds analysis.safetensors and synthesis.safetensors."
@@ -53,7 +65,8 @@ class TrainWidget(RunWidget):
             name="recipe",
             label="recipe",
             choices=["compact", "tiny", "paper"],
-            tooltip="What decides the training; must be of the model's architecture.",
+            tooltip="Architecture, kernels and steps: “tiny” for a first look, “compact” for "
+            "networks to keep, “paper” for many days on a graphics card.",
         )
         self._minutes = FloatSpinBox(
             name="minutes",
@@ -123,6 +136,12 @@ class TrainWidget(RunWidget):
 
     def _refresh(self, *_: Any) -> None:
         self._model_folder.visible = self._start_model.value == FOLDER
+        own = _recipe_of(str(self._start_model.value))
+        self._recipe.visible = not own
+        if own:
+            self._recipe.value = own
+        out = _chosen(self._out)
+        self._run.text = self.resume_text if out is not None and is_begun(out) else self.run_text
         super()._refresh()
 
     def _on_event(self, event: Event) -> None:
@@ -150,6 +169,15 @@ def _starts() -> list[tuple[str, Any]]:
     """Models to begin with; what chooses among them is none."""
     models = [(name, value) for name, value in model_choices() if value != AUTO]
     return [*models, (_SCRATCH, "")]
+
+
+def _recipe_of(start: str) -> str:
+    """The recipe that a known model's architecture asks for; empty for others."""
+    from napari_deblur.weights.registry import find_model, find_weights
+
+    if start in ("", FOLDER):
+        return ""
+    return str(find_weights(find_model(start).analysis).preset)
 
 
 def _folder_edit(name: str, label: str, tooltip: str) -> FileEdit:

@@ -22,17 +22,22 @@ from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import tifffile
 from napari.layers import Image
 
 from napari_deblur.errors import InputError, RecipeError
-from napari_deblur.plugin.slices import view_layer
-from napari_deblur.plugin.tasks import Step, Task
+from napari_deblur.plugin.tasks import Step, Task, finish
+from napari_deblur.plugin.train_images import save_layers
 
-__all__ = ["TrainRequest", "losses", "model_folder", "save_layers", "stages_of", "train_task"]
+__all__ = [
+    "TrainRequest",
+    "is_begun",
+    "losses",
+    "model_folder",
+    "stages_of",
+    "train_on_layers",
+    "train_task",
+]
 
 _PERCENT = re.compile(r"^(\S+)\s+([\d.]+)%\s+(.*)$")
 _IMAGES, _START = "images", "start"
@@ -66,6 +71,61 @@ class TrainRequest:
     minutes: float | None = None
 
 
+def train_on_layers(
+    layers: Sequence[Image],
+    out: Path | str,
+    *,
+    folder: Path | str | None = None,
+    start: str = "default",
+    recipe: str = "compact",
+    minutes: float | None = None,
+) -> Path:
+    """Fine-tune a model on sharp image layers, or train one from scratch.
+
+    Parameters
+    ----------
+    layers : sequence of Image layers
+        Sharp images; may be empty where there is a folder of them.
+    out : Path or str
+        Folder of the run.  That of an earlier run goes on with it.
+    folder : Path or str, optional
+        Folder of sharp images to train on besides.
+    start : str
+        Model to fine-tune, a name or a folder; empty to train from scratch.
+    recipe : str
+        "compact", "tiny", "paper", or the path of a .toml file; of the architecture of `start`.
+    minutes : float, optional
+        Time for all of it; None for the recipe's own number of steps.
+
+    Returns
+    -------
+    Path
+        Folder of the trained model, which the other functions take as `model`.
+
+    Raises
+    ------
+    InputError
+        When there are no images.
+    RecipeError
+        When the training stops with an error, which the message names.
+    """
+    request = TrainRequest(
+        Path(out),
+        tuple(layers),
+        None if folder is None else Path(folder),
+        start,
+        recipe,
+        minutes,
+    )
+    finish(train_task(request))
+    return model_folder(request.out)
+
+
+def is_begun(out: Path) -> bool:
+    """Whether a folder holds a run that can go on."""
+    return any(out.glob("*/checkpoint-*.safetensors"))
+
+
 def stages_of(request: TrainRequest) -> list[str]:
     """Return the training package's stages that a request runs, in order."""
     if request.start:
@@ -97,24 +157,6 @@ def losses(out: Path) -> dict[str, tuple[list[float], list[float]]]:
         if steps:
             found[path.parent.name] = steps, values
     return found
-
-
-def save_layers(layers: Sequence[Image], folder: Path) -> int:
-    """Save each plane of each layer as a TIFF for training, and return how many there are.
-
-    Values are stretched from the layer's contrast limits to 16 bits; training looks at shapes and
-    not at absolute intensities.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    count = 0
-    for number, layer in enumerate(layers):
-        view = view_layer(layer)
-        for index in view.indices():
-            name = "-".join(map(str, (number, *index)))
-            for channel, plane in enumerate(_pictures(view.plane(index), view, layer)):
-                tifffile.imwrite(folder / f"{name}-{channel}.tif", plane)
-                count += 1
-    return count
 
 
 def train_task(request: TrainRequest) -> Task:
@@ -229,15 +271,3 @@ def _copy_start(model: str, folder: Path) -> Path:
         if not target.exists():  # the same ones when a run goes on
             shutil.copyfile(weights_path(find_weights(getattr(entry, kind))), target)
     return folder
-
-
-def _pictures(plane: Any, view: Any, layer: Image) -> list[Any]:
-    """Grey or RGB pictures of one plane, 8 bits for RGB and 16 for grey."""
-    if view.rgb:
-        rgb = plane[..., :3]
-        return [rgb if rgb.dtype == np.uint8 else (np.clip(rgb, 0, 1) * 255).astype(np.uint8)]
-    low, high = layer.contrast_limits
-    grey = np.clip((plane.astype(float) - low) / max(high - low, 1e-12), 0, 1)
-    grey = (grey * 65535).astype(np.uint16)
-    axis = view.plane_channel_axis
-    return [grey] if axis is None else list(np.moveaxis(grey, axis, 0))
