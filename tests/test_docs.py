@@ -123,3 +123,12 @@ def test_figures_of_the_readme_are_those_of_the_accuracy_page(root: Path) -> Non
         cells = [cell.strip(" *") for cell in row.split("|")]
         assert cells == ["" if row is None else f"{row['mean']['psnr']:.1f}" for row in rows], name
         assert f"{measured[name]['blind']['images']} " in text
+
+
+def test_recipe_on_the_training_page_is_valid(root: Path, tmp_path: Path) -> None:
+    from napari_deblur.training.recipe import load_recipe
+
+    text = (root / "docs" / "training.md").read_text(encoding="utf-8")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(re.search(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[1])
+    assert load_recipe(str(recipe)).stage.analysis.crop == 256
