@@ -6,13 +6,11 @@ which are found once.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import napari_deblur
 from napari_deblur.evaluation.methods import Method, find_method
 
 TRUTH = "truth"  # the estimator of rows with known kernels
@@ -32,6 +30,8 @@ class Row:
         Name of what finds the kernels, from `ESTIMATORS`, or `TRUTH`.
     options
         Further keywords of `find_method` for the restoration.
+    groups
+        The groups of a benchmark that it is measured on; all by default.
     """
 
     key: str
@@ -39,6 +39,7 @@ class Row:
     method: str = "network"
     estimator: str = "default"
     options: dict[str, Any] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
 
     @property
     def known(self) -> bool:
@@ -116,25 +117,29 @@ _KNOWN = (
     Row("known-wiener", "known kernel, Wiener deconvolution", "wiener", TRUTH),
 )
 
-LEVIN = (_BLURRY, _BLIND, _CLASSICAL, _ALONE, _NOTHING, *_KNOWN)
-_SATURATION = Row(
-    "clipped",
-    "blind, clipped pixels taken as they are",
-    estimator="saturation ignored",
-    options={"more": {"saturation": math.inf}},
+_AUTO = Row("auto", '`model="auto"`, the kernel\'s size not told', estimator="auto")
+_UNTOLD = Row("untold", "blind, refined, the kernel's size not told", estimator="untold")
+_IGNORED = {"more": {"saturation": math.inf}}
+_SATURATION = (
+    Row(
+        "clipped",
+        "blind, clipped pixels taken as they are (`--saturation inf`)",
+        estimator="saturation ignored",
+        options=_IGNORED,
+        groups=("saturated",),
+    ),
+    Row(
+        "known-clipped",
+        "known kernel, network, clipped pixels taken as they are",
+        estimator=TRUTH,
+        options=_IGNORED,
+        groups=("saturated",),
+    ),
 )
-LAI = (
-    _BLURRY,
-    _BLIND,
-    _CLASSICAL,
-    _ALONE,
-    _NOTHING,
-    Row("untold", "blind, refined, the kernel's size not told", estimator="untold"),
-    Row("auto", '`model="auto"`, the kernel\'s size not told', estimator="auto"),
-    *([_SATURATION] if "saturation" in inspect.signature(napari_deblur.deblur).parameters else []),
-    *_KNOWN,
-)
-KODAK = (_BLURRY, _BLIND, _CLASSICAL, _ALONE, _NOTHING, *_KNOWN)
+
+LEVIN = (_BLURRY, _BLIND, _CLASSICAL, _AUTO, _ALONE, _NOTHING, *_KNOWN)
+LAI = (_BLURRY, _BLIND, _CLASSICAL, _UNTOLD, _AUTO, *_SATURATION, _ALONE, _NOTHING, *_KNOWN)
+KODAK = (_BLURRY, _BLIND, _CLASSICAL, _AUTO, _ALONE, _NOTHING, *_KNOWN)
 NOISES = (0.0, 0.005, 0.01, 0.02)
 
 

@@ -1,8 +1,14 @@
-"""Results of the accuracy report: images one by one in a working folder, means in a JSON file."""
+"""Results of the accuracy report: images one by one in a working folder, means in a JSON file.
+
+``seconds`` is what a user waits for an image; ``spent`` is what measuring it took, with its scoring
+and without a kernel that another row had found.
+"""
 
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,22 +54,32 @@ class Bench:
 
     def run(self, section: str, row: Row, cases: list, protocol: Protocol, **more: Any) -> None:
         """Restore and score the cases that are not there yet; keep the mean of all."""
+        cases = [case for case in cases if not row.groups or case.group in row.groups]
+        if not cases:
+            return
         path = self.work / section / f"{row.key}.json"
         done = read_json(path)
         method = row.build(self.model, self.device)
         for number, case in enumerate(cases):
             if case.name in done:
                 continue
+            start = time.perf_counter()
             kernels = _Kept(self.work / section / "kernels" / row.estimator, case.name, method)
             (result,) = evaluate(
                 [case], kernels.method, protocol, known_kernel=row.known, error_ratio=False
             )
             seconds = result.seconds + kernels.seconds
-            done[case.name] = {"group": case.group, **result.scores, "seconds": seconds}
+            done[case.name] = {
+                "group": case.group,
+                **result.scores,
+                "seconds": seconds,
+                "spent": time.perf_counter() - start,
+            }
             write_json(path, done)
             print(
                 f"{section}: {row.key} {number + 1}/{len(cases)} {case.name}",
                 _short(done[case.name]),
+                flush=True,
             )
         self._keep(section, row, [done[case.name] for case in cases], more)
 
@@ -84,6 +100,25 @@ class Bench:
         }
         write_json(self.results, content)
 
+    def once(self, section: str, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What `make` returns, with the seconds that it took as ``spent``; made only once."""
+        path = self.work / section / f"{name}.json"
+        if not path.is_file():
+            start = time.perf_counter()
+            write_json(path, {**make(), "spent": time.perf_counter() - start})
+        made: dict[str, Any] = read_json(path)
+        return made
+
+    def keep(self, section: str, rows: dict[str, Any]) -> None:
+        """Put a section that is no `run` into the results, with whose weights it was made."""
+        content = read_json(self.results)
+        content[section] = {
+            **rows,
+            "weights": weights_hash(self.model),
+            "version": napari_deblur.__version__,
+        }
+        write_json(self.results, content)
+
     def kernel(self, section: str, estimator: str, case: str) -> Any:
         """Return a kernel that was found; None if there is none."""
         path = self.work / section / "kernels" / estimator / f"{case}.npy"
@@ -100,8 +135,6 @@ class _Kept:
         self.method = Method(method.name, self._kernel, method.deconvolve, method.needs_kernel)
 
     def _kernel(self, blurry: Any, told: int | None) -> Any:
-        import time
-
         took = self.path.with_suffix(".json")
         if self.path.is_file() and took.is_file():
             self.seconds = read_json(took)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from _accuracy_field import field_table, pooling_table
+from _accuracy_real import real_table
 from _accuracy_rows import KODAK, LAI, LEVIN, NOISES, Row, noise_rows
 
 from napari_deblur.evaluation.report import references
@@ -26,13 +28,13 @@ def write_tables(page: Path, results: dict[str, Any]) -> None:
     Markers are ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``.
     """
     text = page.read_text(encoding="utf-8")
-    for name, make in TABLES.items():
-        if name not in results:
-            continue
+    tables = {name: make(results[name]) for name, make in TABLES.items() if name in results}
+    if len(results) > 1:
+        tables["durations"] = durations(results)
+    for name, table in tables.items():
         start, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
         if start not in text or end not in text:
             raise SystemExit(f"{page} has no markers {start} and {end}; put them back")
-        table = make(results[name])
         inside = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
         text = inside.sub(lambda _, t=f"{start}\n{table}\n{end}": t, text)
     with atomic_path(page) as temporary:
@@ -85,12 +87,68 @@ def pictures(results: dict[str, Any]) -> str:
     return "\n".join(["", *lines])
 
 
+def fields(results: dict[str, Any]) -> str:
+    """One line for each kind of field."""
+    count = max(len(scenes) for scenes in results["scenes"].values())
+    note = f"PSNR in dB, means over {count} photographs; weights `{results['weights']}`."
+    return _table(*field_table(results), note)
+
+
+def pooled(results: dict[str, Any]) -> str:
+    """One line for each level of noise and number of frames."""
+    note = f"Correlation with the true kernel; weights `{results['weights']}`."
+    return _table(*pooling_table(results), note)
+
+
+def real(results: dict[str, Any]) -> str:
+    """One line for each photograph and program."""
+    return _table(*real_table(results), f"Weights `{results['weights']}`.")
+
+
+def durations(results: dict[str, Any]) -> str:
+    """Minutes that each section took where it was measured last."""
+    lines = []
+    for section, title in SECTIONS.items():
+        spent = _spent(results.get(section, {}))
+        if spent:
+            lines.append([title, f"`--only {section}`", f"{spent / 60:.0f}"])
+    return _table(["section", "", "minutes"], lines, "With scoring, on one core of a processor.")
+
+
+SECTIONS = {
+    "levin": "Levin et al.",
+    "lai": "Lai et al.",
+    "kodak": "Kodak",
+    "noise": "Kodak at four levels of noise",
+    "classifier": "size of the blur",
+    "field": "blur that varies",
+    "pooling": "frames pooled",
+    "real": "real photographs",
+}
+
+
+def _spent(section: Any) -> float:
+    """Seconds that a section's entries took, however deep they lie; those of means times images."""
+    if isinstance(section, list):
+        return sum(map(_spent, section))
+    if not isinstance(section, dict):
+        return 0.0
+    if "mean" in section:
+        return float(section["mean"].get("spent", 0.0)) * section["images"]
+    if "spent" in section:
+        return float(section["spent"])
+    return sum(map(_spent, section.values()))
+
+
 TABLES = {
     "levin": levin,
     "lai": lai,
     "kodak": kodak,
     "noise": noise,
     "classifier": classifier,
+    "field": fields,
+    "pooling": pooled,
+    "real": real,
     "pictures": pictures,
 }
 
@@ -100,7 +158,9 @@ def _titles() -> list[str]:
 
 
 def _line(row: dict[str, Any], groups: Sequence[str]) -> list[str]:
-    cells = [_cell(row["mean"], name) for name in _MEASURES]
+    # The mean of a row that leaves groups out is none of all images.
+    partial = not set(groups) <= set(row["groups"])
+    cells = ["" if partial else _cell(row["mean"], name) for name in _MEASURES]
     return [
         row["label"],
         *cells,

@@ -5,6 +5,7 @@ stopped goes on where it was.  `--quick` takes a few images and leaves the docum
 
     python benchmarks/accuracy.py --bench ../shared/bench
     python benchmarks/accuracy.py --bench ../shared/bench --only levin --only lai
+    python benchmarks/accuracy.py --bench ../shared/bench --only lai --row auto --row untold
     python benchmarks/accuracy.py --bench ../shared/bench --quick
 
 The folder holds `levin`, `lai` and `real` as `napari-deblur evaluate` takes them; Kodak's images
@@ -15,12 +16,15 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
-from _accuracy_pictures import kernel_montage, real_photographs
+from _accuracy_field import measure_fields, measure_pooling
+from _accuracy_pictures import kernel_montage
+from _accuracy_real import measure_real
 from _accuracy_rows import KODAK, LAI, LEVIN, NOISES, Row, noise_rows
 from _accuracy_store import Bench, read_json, weights_hash, write_json
 from _accuracy_tables import write_tables
@@ -31,8 +35,8 @@ from napari_deblur.files.kernels import read_kernel
 from napari_deblur.memory import keep_freed_memory
 
 ROOT = Path(__file__).resolve().parents[1]
-SECTIONS = ("levin", "lai", "kodak", "noise", "classifier", "real", "pictures")
 KODAK_SEED, NOISE_SEED, CLASSIFIER_SEED = 11, 3, 17
+FIELD_PHOTOGRAPHS = ("kodim01", "kodim07", "kodim13", "kodim19")
 
 
 def arguments() -> argparse.Namespace:
@@ -41,7 +45,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--bench", type=Path, required=True, help="folder with levin, lai and real")
     parser.add_argument("--kodak", type=Path, help="default: BENCH/../data/kodak.zip")
-    parser.add_argument("--only", action="append", choices=SECTIONS, help="may be given again")
+    parser.add_argument("--only", action="append", choices=list(RUNNERS), help="may be given again")
     parser.add_argument("--row", action="append", help="only rows of this key; may be given again")
     parser.add_argument("--quick", action="store_true", help="few images; leaves docs/ alone")
     parser.add_argument("--fresh", action="store_true", help="measure again what is there already")
@@ -56,7 +60,7 @@ def main() -> None:
     options = arguments()
     keep_freed_memory()
     work = options.work / f"{weights_hash(options.model)}{'-quick' if options.quick else ''}"
-    sections = options.only or SECTIONS
+    sections = options.only or list(RUNNERS)
     if options.fresh:
         for section in sections:
             shutil.rmtree(work / section, ignore_errors=True)
@@ -116,6 +120,7 @@ def run_classifier(bench: Bench, options: argparse.Namespace) -> None:
         print("classifier: there is none yet; give --classifier")
         return
     network = open_network(weights_path(entry), sha256=entry.sha256).to(options.device)
+    start = time.perf_counter()
     counts = np.zeros((len(SIZE_CLASSES),) * 2, int)
     for number, (smallest, largest) in enumerate(SIZE_CLASSES):
         sizes = (max(smallest, 3), largest)
@@ -133,14 +138,24 @@ def run_classifier(bench: Bench, options: argparse.Namespace) -> None:
             "images": int(counts.sum()),
             "right": right,
             "weights": entry.sha256[:12],
+            "spent": time.perf_counter() - start,
         }
     }
     write_json(bench.results, content)
 
 
+def run_field(bench: Bench, options: argparse.Namespace) -> None:
+    names = FIELD_PHOTOGRAPHS[1:2] if options.quick else FIELD_PHOTOGRAPHS
+    measure_fields(bench, _kodak(options), names)
+
+
+def run_pooling(bench: Bench, options: argparse.Namespace) -> None:
+    measure_pooling(bench, quick=options.quick)
+
+
 def run_real(bench: Bench, options: argparse.Namespace) -> None:
     if not options.quick:
-        real_photographs(options.bench / "real", bench.work / "real", options.model, options.device)
+        measure_real(bench, options.bench / "real")
 
 
 def run_pictures(bench: Bench, options: argparse.Namespace) -> None:
@@ -192,6 +207,8 @@ RUNNERS = {
     "kodak": run_kodak,
     "noise": run_noise,
     "classifier": run_classifier,
+    "field": run_field,
+    "pooling": run_pooling,
     "real": run_real,
     "pictures": run_pictures,
 }

@@ -8,6 +8,7 @@ Sharp photographs (scikit-image's, or those of a folder) are blurred by three kn
 
 Printed is the PSNR in dB of the blurry image, of the image deblurred blind with one kernel
 (``field="uniform"``), of that with ``field="grid"``, and of that with the true kernels of a grid.
+`benchmarks/accuracy.py` measures the same on Kodak's photographs for docs/accuracy.md.
 An image and its kernels may be shifted, and with a rolling camera rolled, against each other, and
 nobody can see that; so every result is first moved onto the truth by one shift and one small roll.
 
@@ -24,6 +25,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import skimage.data
@@ -84,6 +86,12 @@ def uniform(sharp: Image, rng: np.random.Generator) -> Scene:
     blurry = expose_depths(sharp[None], everywhere, (kernel, kernel))[0]
     return Scene(blurry, kernel[None, None])
 
+
+WAYS: dict[str, dict[str, Any]] = {
+    "one kernel": {"kernel_size": SIZE},
+    "grid": {"field": "grid", "kernel_size": SIZE},
+    "true kernels": {},
+}
 
 FIELDS: dict[str, Callable[[Image, np.random.Generator], Scene]] = {
     "roll": roll,
@@ -151,31 +159,55 @@ def _moved_onto(image: NDArray[np.float64], sharp: NDArray[np.float64]) -> NDArr
     return sample(image, 3)
 
 
-def measure(field: str, name: str, sharp: Image, options: argparse.Namespace) -> dict[str, object]:
-    """Deblur one scene in every way."""
-    rng = np.random.default_rng([options.seed, *name.encode()])
+@dataclass(frozen=True)
+class Setup:
+    """What all scenes are measured with.
+
+    Attributes
+    ----------
+    model, device
+        As in `napari_deblur.deblur`.
+    noise
+        Standard deviation of what is added to the blurry image, white being 1.
+    seed
+        Of motions, kernels and noise.
+    pictures
+        Folder for results and mosaics of kernels; None to write none.
+    """
+
+    model: str = "default"
+    device: str = "auto"
+    noise: float = 0.005
+    seed: int = 0
+    pictures: Path | None = None
+
+
+def measure(field: str, name: str, sharp: Image, setup: Setup) -> dict[str, Any]:
+    """Deblur one scene in every way: PSNR in dB and seconds of each, and what was found to vary."""
+    rng = np.random.default_rng([setup.seed, *name.encode()])
     scene = FIELDS[field](sharp, rng)
-    noise = options.noise * rng.standard_normal(sharp.shape)
+    noise = setup.noise * rng.standard_normal(sharp.shape)
     blurry = (scene.blurry + noise).astype(np.float32)
-    given = {"device": options.device, "value_range": (0, 1), "saturation": np.inf}
-    images, seconds = {"blurry": blurry}, {}
-    for way, what in {
-        "one kernel": {"kernel_size": SIZE},
-        "grid": {"field": "grid", "kernel_size": SIZE},
-        "true kernels": {"kernel": scene.kernels},
-    }.items():
+    given = {
+        "model": setup.model,
+        "device": setup.device,
+        "value_range": (0, 1),
+        "saturation": np.inf,
+    }
+    images, seconds, varies = {"blurry": blurry}, {}, False
+    for way, what in WAYS.items():
+        kernel = scene.kernels if way == "true kernels" else None
         start = time.perf_counter()
-        result = drain(deblur_steps(blurry, **what, **given))
+        result = drain(deblur_steps(blurry, kernel, **what, **given))
         images[way], seconds[way] = result.image, time.perf_counter() - start
-        if way == "grid":
-            varies = result.field is not None
-            if options.pictures and varies:
-                _write_mosaic(
-                    options.pictures / f"{field}-{name}-kernels.png", result.field.kernels
-                )
-    if options.pictures:
-        side_by_side = np.concatenate(list(images.values()), axis=1).clip(0, 1)
-        write_image(options.pictures / f"{field}-{name}.png", np.uint8(np.rint(255 * side_by_side)))
+        if way == "grid" and result.field is not None:
+            varies = True
+            if setup.pictures:
+                _write_mosaic(setup.pictures / f"{field}-{name}-kernels.png", result.field.kernels)
+    if setup.pictures:
+        side_by_side = np.concatenate([*images.values(), sharp], axis=1).clip(0, 1)
+        write_image(setup.pictures / f"{field}-{name}.png", np.uint8(np.rint(255 * side_by_side)))
+        _write_mosaic(setup.pictures / f"{field}-{name}-true.png", scene.kernels)
     figures = {way: psnr(image, sharp) for way, image in images.items()}
     return {"field": field, "image": name, "psnr": figures, "seconds": seconds, "varies": varies}
 
@@ -207,12 +239,15 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.pictures:
         options.pictures.mkdir(parents=True, exist_ok=True)
+    setup = Setup(
+        device=options.device, noise=options.noise, seed=options.seed, pictures=options.pictures
+    )
     images = photographs(options.folder, options.side)
     rows = []
     print(f"{'field':8} {'image':14} {'blurry':>8} {'one':>8} {'grid':>8} {'true':>8}  varies  s")
     for field in options.fields:
         for name, sharp in images.items():
-            row = measure(field, name, sharp, options)
+            row = measure(field, name, sharp, setup)
             figures = "".join(f"{value:9.2f}" for value in row["psnr"].values())
             print(
                 f"{field:8} {name:14}{figures}  {row['varies']!s:6}  {row['seconds']['grid']:.0f}",

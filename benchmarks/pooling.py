@@ -41,13 +41,27 @@ def frames(
     ], kernel
 
 
-def measure(count: int, refine: int, noise: float, options: argparse.Namespace) -> float:
+def measure(
+    count: int,
+    refine: int,
+    noise: float,
+    *,
+    kernels: int,
+    side: int,
+    model: str = "default",
+    device: str = "cpu",
+) -> float:
     """Mean similarity of the kernels of `count` frames each."""
     found = []
-    for seed in range(options.kernels):
-        images, truth = frames(max(COUNTS), options.side, noise, seed)
+    for seed in range(kernels):
+        images, truth = frames(max(COUNTS), side, noise, seed)
         steps = kernel_steps(
-            *images[:count], device="cpu", kernel_size=31, refine=refine, saturation=np.inf
+            *images[:count],
+            model=model,
+            device=device,
+            kernel_size=31,
+            refine=refine,
+            saturation=np.inf,
         )
         found.append(kernel_similarity(drain(steps).kernel, truth))
     return float(np.mean(found))
@@ -68,7 +82,10 @@ def main(arguments: list[str]) -> int:
     print(f"{'noise':>6} {'frames':>6} {'network':>8} {'refined':>8}")
     for noise in options.noise:
         for count in COUNTS:
-            network, refined = (measure(count, n, noise, options) for n in (0, options.refine))
+            network, refined = (
+                measure(count, rounds, noise, kernels=options.kernels, side=options.side)
+                for rounds in (0, options.refine)
+            )
             print(f"{noise:6.3f} {count:6d} {network:8.3f} {refined:8.3f}", flush=True)
             rows.append({"noise": noise, "frames": count, "network": network, "refined": refined})
     if options.json is not None:

@@ -11,19 +11,21 @@ from types import ModuleType
 import numpy as np
 import pytest
 import skimage.data
+import skimage.filters
 import skimage.io
 
 from napari_deblur.evaluation import simulated
+from napari_deblur.evaluation.benchmark import Case
 
 
 @pytest.fixture
 def script(root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     """The script's modules by name."""
     monkeypatch.syspath_prepend(str(root / "benchmarks"))
-    names = ("rows", "store", "tables", "pictures")
+    names = ("rows", "store", "pictures", "field", "real", "tables")
     yield {name: importlib.import_module(f"_accuracy_{name}") for name in names}
-    for name in names:
-        sys.modules.pop(f"_accuracy_{name}", None)
+    for name in [*(f"_accuracy_{each}" for each in names), "field", "pooling"]:
+        sys.modules.pop(name, None)
 
 
 def test_every_row_can_be_built_and_has_a_key_of_its_own(script: dict[str, ModuleType]) -> None:
@@ -73,7 +75,7 @@ def test_results_are_kept_image_by_image_and_written_between_the_markers(
 
 def test_the_page_has_the_markers_of_every_table(script: dict[str, ModuleType], root: Path) -> None:
     text = (root / "docs" / "accuracy.md").read_text(encoding="utf-8")
-    for name in script["tables"].TABLES:
+    for name in [*script["tables"].TABLES, "durations"]:
         assert text.index(f"<!-- {name}: begin -->") < text.index(f"<!-- {name}: end -->")
 
 
@@ -88,6 +90,72 @@ def test_published_rows_stand_in_the_tables(script: dict[str, ModuleType]) -> No
     tables = script["tables"]
     assert "| ours | 30.00 | 0.900 |  | 2.0 | 30.00 |" in tables.lai({"blind": row})
     assert "*Cho & Lee* (Ren et al. CVPR 2020) | 30.57 | 0.897" in tables.levin({"blind": row})
+
+
+def test_the_mean_of_a_row_that_leaves_groups_out_is_not_shown_as_that_of_all(
+    script: dict[str, ModuleType],
+) -> None:
+    def row(label: str, *groups: str) -> dict[str, object]:
+        return {
+            "label": label,
+            "images": len(groups),
+            "weights": "x",
+            "mean": {"psnr": 30.0, "seconds": 1.0, "spent": 90.0},
+            "groups": {group: {"psnr": 30.0} for group in groups},
+        }
+
+    results = {"blind": row("ours", "saturated", "text"), "clipped": row("part", "saturated")}
+    table = script["tables"].lai(results)
+    assert "| ours | 30.00 |  |  | 1.0 | 30.00 | 30.00 |" in table
+    assert "| part |  |  |  |  | 30.00 |  |" in table
+    assert "| Lai et al. | `--only lai` | 4 |" in script["tables"].durations({"lai": results})
+
+
+def test_a_row_of_some_groups_is_measured_on_these_only(
+    script: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    clipped = [row for row in script["rows"].LAI if row.groups]
+    assert {row.groups for row in clipped} == {("saturated",)}
+    bench = script["store"].Bench(tmp_path / "work", tmp_path / "accuracy.json", "default", "cpu")
+    missing = Case("text_01", "text", tmp_path / "a.png", tmp_path / "b.png")
+    bench.run("lai", clipped[0], [missing], simulated.PROTOCOL)
+    assert not bench.results.exists()
+
+
+def test_what_is_no_benchmark_is_made_once_and_told_how_long_it_took(
+    script: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    bench = script["store"].Bench(tmp_path / "work", tmp_path / "accuracy.json", "default", "cpu")
+    first = bench.once("field", "roll-a", lambda: {"psnr": {"grid": 30.0}})
+    again = bench.once("field", "roll-a", lambda: pytest.fail("measured again"))
+    assert first == again
+    assert first["spent"] >= 0
+    bench.keep("field", {"scenes": {"roll": [first]}})
+    assert json.loads(bench.results.read_text())["field"]["scenes"]["roll"] == [first]
+
+
+def test_a_field_has_one_line_with_its_gain(script: dict[str, ModuleType]) -> None:
+    scenes = [
+        {
+            "psnr": {"blurry": 20.0, "one kernel": 25.0, "grid": 25.0 + gain, "true kernels": 30.0},
+            "seconds": {"grid": 9.0},
+            "varies": gain > 0,
+        }
+        for gain in (0.0, 2.0)
+    ]
+    _, lines = script["field"].field_table({"scenes": {"roll": scenes}})
+    assert lines[0][1:] == ["20.00", "25.00", "26.00", "30.00", "+0.00 to +2.00", "1 of 2", "9"]
+
+
+def test_sharper_pictures_are_sparser_and_explain_the_blurry_one(
+    script: dict[str, ModuleType],
+) -> None:
+    sharp = np.stack([skimage.data.camera()[100:356, 60:316]] * 3, axis=-1)
+    blurry = np.uint8(np.rint(skimage.filters.gaussian(sharp, 2, channel_axis=-1) * 255))
+    figures = script["real"]._figures(sharp, blurry)
+    assert figures["sparsity"] < 1
+    other = script["real"]._figures(np.ascontiguousarray(sharp[::-1]), blurry)
+    assert other["residual"] > 5 * figures["residual"]
 
 
 def test_kernels_are_drawn_centred_and_missing_ones_left_grey(

@@ -97,6 +97,12 @@ def test_unknown_methods_and_impossible_weights_are_refused(
         find_method(name, weight=weight)
 
 
+def test_linear_light_is_refused_where_a_method_would_ignore_it() -> None:
+    with pytest.raises(InputError, match=r"gamma 2\.2"):
+        find_method("wiener", more={"gamma": 2.2})
+    find_method("network", more={"gamma": 2.2})
+
+
 @pytest.mark.shared
 def test_levin_has_32_images_whose_blurry_row_is_the_published_one(shared: Path) -> None:
     cases = levin.find_cases(shared / "bench" / "levin")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ import typer
 from napari_deblur.cli.messages import say
 from napari_deblur.cli.options import (
     Device,
+    Gamma,
     KernelSize,
     Model,
     Overwrite,
@@ -84,6 +86,16 @@ def evaluate(  # noqa: PLR0913  one parameter for each option
     tile: Tile = None,
     kernel_size: KernelSize = None,
     refine: Refine = DEFAULT_ROUNDS,
+    gamma: Gamma = 1.0,
+    saturation: Annotated[
+        float | None,
+        typer.Option(
+            parser=number,
+            metavar="LEVEL",
+            help="Value from which pixels count as clipped, white being 1; inf if none is.  Found "
+            "by default.",
+        ),
+    ] = None,
     kernels: Annotated[
         tuple[int, int],
         typer.Option(metavar="SMALLEST LARGEST", help="simulate: sides of the kernels in pixels."),
@@ -118,6 +130,7 @@ def evaluate(  # noqa: PLR0913  one parameter for each option
         kernel_size=kernel_size,
         refine=refine,
         weight=weight,
+        more={"gamma": gamma, "saturation": saturation},
     )
     settings = {
         "known_kernel": known_kernel,
@@ -127,6 +140,9 @@ def evaluate(  # noqa: PLR0913  one parameter for each option
         "kernel_size": kernel_size,
         "refine": refine,
         "weight": weight,
+        "gamma": gamma,
+        # JSON knows no infinity.
+        "saturation": "off" if saturation == math.inf else saturation,
     }
     simulation: dict[str, Any] = {}
     if benchmark is _Benchmark.SIMULATE:

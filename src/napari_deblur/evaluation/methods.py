@@ -84,12 +84,14 @@ def find_method(
         Standard deviation of the noise, told to ``network`` and ``front-end``; None has it
         measured.
     more
-        Further keywords of `napari_deblur.deblur` and `napari_deblur.estimate_kernel`.
+        Further keywords of `napari_deblur.deblur` and `napari_deblur.estimate_kernel`.  All but
+        ``network`` use them for the kernel only.
 
     Raises
     ------
     InputError
-        If no method has this name, the weight is not positive, or the model has no front end.
+        If no method has this name, the weight is not positive, the model has no front end, or
+        `more` has a gamma for a method that does not know it.
     """
     if name not in METHODS:
         raise InputError(f"Unknown method {name!r}; choose one of {', '.join(METHODS)}")
@@ -99,6 +101,11 @@ def find_method(
             f"with one of {', '.join(_WEIGHTS)}"
         )
     more = dict(more or {})
+    if more.get("gamma", 1) != 1 and name not in ("network", "blurry"):
+        raise InputError(
+            f"Method {name!r} does not work in linear light (gamma {more['gamma']:g}); leave gamma "
+            "out, or use method 'network'"
+        )
     estimate = _estimator(model, device, tile, kernel_size, refine, more)
     if name == "blurry":
         return Method(name, estimate, lambda blurry, _: blurry, needs_kernel=False)
