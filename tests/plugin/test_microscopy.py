@@ -1,19 +1,14 @@
-"""Real microscopy files, where they lie beside the checkout: each is deblurred as it comes."""
+"""Real microscopy files, where they lie beside the checkout: opened and deblurred in the viewer."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-import tifffile
-from napari.layers import Image, Layer
+from npe2 import PluginManifest
 
-from napari_deblur.plugin.deblur_task import deblur_layer
+pytestmark = [pytest.mark.shared, pytest.mark.gui]
 
-pytestmark = pytest.mark.shared
-
-# Names end as "xyzc_16bit__...": their axes, fastest first.
+# Names begin with their axes, fastest first.
 NAMES = (
     "xy_12bit__saturated_plant",
     "xy_16bit__rat_hippocampal_neuron",
@@ -26,26 +21,28 @@ NAMES = (
 )
 
 
-def opened(path: Path) -> Image:
-    """Open a file as napari does, with axis labels, cut down to a corner of three planes."""
-    with tifffile.TiffFile(path) as file:
-        data, axes = file.series[0].asarray(), file.series[0].axes.lower()
-    rgb = axes.endswith("s")
-    labels = axes[:-1] if rgb else axes
-    key = tuple(slice(200) if axis in "yx" else slice(3) for axis in labels)
-    return Image(data[key], name=path.stem, rgb=rgb, axis_labels=tuple(labels))
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_a_real_file_is_deblurred(shared, tiny_model, name):
+def test_a_real_file_is_deblurred(shared, dock, finished, npe2pm, name):
     path = shared / "microscopy" / f"{name}.tif"
     if not path.is_file():
         pytest.skip(f"{path.name} is not there")
-    layer = opened(path)
-    deblurred, kernels = (
-        Layer.create(*made) for made in deblur_layer(layer, "pooled", model=tiny_model, refine=0)
-    )
+    npe2pm.register(PluginManifest.from_distribution("napari"))  # its readers
+    viewer, widget = dock("Deblur")
+    [layer] = viewer.open(path, plugin="napari")
+    assert widget._run.enabled, widget._run.tooltip
+    layer.data = corner(layer)
+    widget.source.image.value = layer
+    finished(widget)
+    assert "Done" in widget.status
+    deblurred, kernels = (viewer.layers[f"{layer.name} deblurred"], viewer.layers[-1])
     assert deblurred.data.shape == layer.data.shape
     assert deblurred.data.dtype == layer.data.dtype
     assert deblurred.axis_labels == layer.axis_labels
+    np.testing.assert_allclose(deblurred.extent.world, layer.extent.world)
     np.testing.assert_allclose(np.sum(kernels.data, axis=(-2, -1)), 1, atol=1e-3)
+
+
+def corner(layer):
+    """The first three planes of each axis, and of them a corner of 160 x 160 pixels."""
+    key = [slice(3)] * (layer.ndim - 2) + [slice(160)] * 2
+    return np.asarray(layer.data[tuple(key)])

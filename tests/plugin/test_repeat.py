@@ -45,7 +45,7 @@ def _deblur(kind: str, kernel: Any = "each", **options: Any) -> Case:
             rng = np.random.default_rng(3)
             chosen = Image(rng.random(kernel).astype(np.float32), name="drawn: by hand")
             held.append(chosen)
-        return deblur_layer(layer, chosen, **model, **options), held
+        return deblur_layer(layer, chosen, **(model | options)), held
 
     return run
 
@@ -98,8 +98,10 @@ CASES: dict[str, Case] = {
     "deblur in linear light": _deblur("yx uint8", refine=0, gamma=2.2, saturation=120.0),
     "deblur nothing clipped": _deblur("rgb", refine=0, saturation=float("inf")),
     "deblur with a field": _deblur("multiscale", field="grid", grid=(1, 2), refine=1),
+    "deblur, model by the blur's size": _deblur("tyx", refine=0, model="auto"),
     "deblur dask": _deblur("dask", refine=0, tile=64),
     "kernel of grey": _kernel("yx uint16", refine=1),
+    "kernel, model by the blur's size": _kernel("yx uint8", refine=0, model="auto"),
     "kernel of what shapes mark": _kernel("yx float", region="marks", refine=0),
     "kernel of what labels mark": _kernel("yx float", region="labels", refine=0),
     "kernel for each plane": _kernel("tyx", planes="each", refine=0),

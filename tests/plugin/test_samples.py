@@ -29,7 +29,7 @@ def test_the_clock_is_as_it_was_photographed():
 
 @pytest.mark.parametrize("make", [samples.photograph, samples.fluorescence, samples.series])
 def test_shaken_samples_carry_the_sharp_image_and_the_kernels(make):
-    sharp, shaken, kernels = (Layer.create(*each) for each in make())
+    shaken, sharp, kernels = (Layer.create(*each) for each in make())
     assert shaken.visible
     assert not sharp.visible
     assert sharp.data.shape == shaken.data.shape

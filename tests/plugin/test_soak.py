@@ -35,7 +35,12 @@ class Log:
     cancelled: int = 0
     memory: list[float] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)
-    longest_step: float = 0.0
+    steps: list[float] = field(default_factory=list)
+
+    @property
+    def longest_step(self) -> float:
+        """Seconds that the worker took at most from one event to the next."""
+        return max(self.steps)
 
 
 @pytest.fixture
@@ -56,7 +61,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Log:
                     except StopIteration as end:
                         return end.value
                     finally:
-                        log.longest_step = max(log.longest_step, time.perf_counter() - began)
+                        log.steps.append(time.perf_counter() - began)
                     yield event
             finally:
                 task.close()
@@ -104,6 +109,40 @@ def test_random_runs_and_cancels_leave_memory_flat_and_cancel_prompt(
     assert max(threads[len(threads) // 2 :]) <= max(threads[: len(threads) // 2 + 1])
     # The tile at work is finished; then the main thread hears of it.
     assert slowest <= watched.longest_step + 0.5
+
+
+def test_cancel_takes_no_longer_than_a_tile(dock, qtbot, watched, soak_share, record_property):
+    """With the weights that ship, on an image of many tiles, cancelled at random moments."""
+    rng = random.Random(1)
+    viewer, widget = dock("Deblur")
+    viewer.add_image(np.random.default_rng(0).random((640, 640)).astype(np.float32), name="image")
+    kernel = np.zeros((15, 15), np.float32)
+    kernel[7, 3:12] = 1 / 9
+    viewer.add_image(kernel, name="kernel")
+    widget.source.image.value = viewer.layers["image"]
+    widget._kernel.value = viewer.layers["kernel"]
+    widget._engine.model.value = widget._engine.model.choices[0]
+    widget._engine.tile.value = 128
+    tiles: list[float] = []
+    for _ in range(max(3, round(100 * soak_share))):
+        watched.steps.clear()
+        widget.run()
+        qtbot.waitUntil(lambda: "tile 2" in widget.status, timeout=120_000)
+        qtbot.wait(rng.randrange(0, 300))
+        assert widget.state is State.RUNNING, "there are tiles left"
+        began = time.perf_counter()
+        widget.cancel()
+        qtbot.waitUntil(lambda: widget.state is State.IDLE, timeout=60_000)
+        watched.latencies.append(time.perf_counter() - began)
+        tiles += watched.steps[-3:-1]  # neither loading nor the tile that was broken off
+    tile, slowest = float(np.median(tiles)), max(watched.latencies)
+    median = float(np.median(watched.latencies))
+    record_property("tile_of_128_px_median_ms", round(1000 * tile))
+    record_property("tile_cancel_median_ms", round(1000 * median))
+    record_property("tile_cancel_slowest_ms", round(1000 * slowest))
+    print(f"\na tile {1000 * tile:.0f} ms; cancel {1000 * median:.0f} to {1000 * slowest:.0f} ms")
+    assert median <= tile
+    assert slowest <= max(tiles) + 0.1  # the main thread hears of it some moments later
 
 
 def test_widgets_are_made_within_a_second(record_property):

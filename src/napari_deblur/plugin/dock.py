@@ -84,6 +84,7 @@ class TaskWidget(RunWidget):
             engine.clipped.changed.connect(self._advanced.update)
         self._watch([self.source.image, *fields, *advanced])
         self.reset_choices()
+        self.source.take_selected()
 
     # What a subclass says.
 

@@ -17,6 +17,7 @@ from napari_deblur.plugin.estimate_task import (
     estimate_task,
     kernel_name,
 )
+from napari_deblur.plugin.kernel_layers import side_text
 from napari_deblur.plugin.provenance import record_of
 from napari_deblur.plugin.regions import Region, region_of, visible_region
 from napari_deblur.plugin.slices import LayerView
@@ -109,9 +110,9 @@ class EstimateWidget(TaskWidget):
         support, size = about.get("support", 0), about.get("size", 0)
         if support <= 1:
             return "The kernel is a single pixel: no blur was found."
-        text = f"The kernel fills {support} x {support} of {size} x {size} pixels."
+        text = f"The kernel fills {side_text(support)} of {side_text(size)} pixels."
         if support >= size:
-            text += " That is all there is: the blur may be larger than this model knows."
+            text += " That is all there is: the blur may be larger; give a larger kernel size."
         return text
 
 

@@ -106,6 +106,12 @@ class ImageFields:
         layer = self.layer
         self.level_field.visible = layer is not None and bool(layer.multiscale)
 
+    def take_selected(self) -> None:
+        """Choose the layer that is selected in the viewer, where it can be chosen."""
+        selected = None if self._viewer is None else self._viewer.layers.selection.active
+        if selected is not None and selected in self.image.choices:
+            self.image.value = selected
+
     def problems(self) -> Iterator[tuple[Widget, str]]:
         """Fields whose values cannot be used."""
         layer = self.layer

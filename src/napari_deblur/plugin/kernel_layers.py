@@ -24,6 +24,7 @@ __all__ = [
     "is_map",
     "kernel_layer",
     "looks_like_kernel",
+    "side_text",
 ]
 
 
@@ -62,6 +63,11 @@ def kernel_layer(
         | {"size": max(each.shape[-1] for each in _each(kernels)), "support": max(supports)}
     }
     return data, attributes, "image"
+
+
+def side_text(side: int) -> str:
+    """Return a square's size as people write it, such that no line breaks inside."""
+    return f"{side}\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}\N{NO-BREAK SPACE}{side}"
 
 
 class KernelSource:

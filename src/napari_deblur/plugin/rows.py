@@ -6,13 +6,7 @@ from collections.abc import Callable
 
 from magicgui.widgets import Container, Label, PushButton, Widget
 
-__all__ = ["LABEL_ROOM", "Disclosure", "grid_row", "row"]
-
-LABEL_ROOM = "\N{EM SPACE}" * 8
-"""Label of a row that has none: as wide as any other, so that all fields begin at one place.
-
-The widths of labels are measured before napari's style sheet makes the letters larger.
-"""
+__all__ = ["Disclosure", "grid_row", "row"]
 
 
 def row(*widgets: Widget, label: str = "") -> Container[Widget]:

@@ -11,7 +11,7 @@ from napari.types import LayerDataTuple
 
 from napari_deblur.errors import DeblurError
 from napari_deblur.plugin.fields import mark
-from napari_deblur.plugin.rows import LABEL_ROOM, row
+from napari_deblur.plugin.rows import row
 from napari_deblur.plugin.run import Listener, Runner, State, activity, stay_while, time_left
 from napari_deblur.plugin.tasks import Event, Step, Task
 
@@ -41,7 +41,7 @@ class RunWidget(Container[Widget]):
         self._run = PushButton(text=self.run_text, name="run")
         self._cancel = PushButton(text=self.cancel_text, name="cancel", enabled=False)
         self._bar = ProgressBar(value=0, min=0, max=1000, visible=False, label="")
-        self._status = Label(value="", label=LABEL_ROOM)
+        self._status = Label(value="")
         self._status.native.setWordWrap(True)
         self._has_result = False
         self._tooltips: dict[Widget, str] = {}
@@ -105,7 +105,7 @@ class RunWidget(Container[Widget]):
 
     @property
     def _run_rows(self) -> Sequence[Widget]:
-        return row(self._run, self._cancel), self._bar, self._status
+        return row(self._run, self._cancel), self._bar, row(self._status)
 
     def _start(self, task: Task, title: str) -> None:
         self._say("Starting …")

@@ -74,11 +74,14 @@ def series() -> list[LayerDataTuple]:
 
 
 def _with_truth(sharp: Image, *, size: int, seed: int) -> list[LayerDataTuple]:
-    """The sharp layer, hidden; the shaken one; and the kernels that it was shaken with, hidden."""
+    """The shaken layer; above it, hidden, the sharp one and the kernels that it was shaken with.
+
+    The shaken one comes first, because widgets offer the first layer first.
+    """
     shaken, kernels = shake_layer(sharp, size=size, seed=seed, noise=0.002)
     data, attributes, kind = sharp.as_layer_data_tuple()
     kernels[1]["visible"] = attributes["visible"] = False
-    return [(data, attributes, kind), shaken, kernels]
+    return [shaken, (data, attributes, kind), kernels]
 
 
 def _limits(picture: NDArray[np.uint16]) -> tuple[float, float]:

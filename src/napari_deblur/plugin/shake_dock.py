@@ -9,6 +9,7 @@ from napari.layers import Layer
 
 from napari_deblur.defaults import LARGEST_KERNEL
 from napari_deblur.plugin.dock import TaskWidget
+from napari_deblur.plugin.kernel_layers import side_text
 from napari_deblur.plugin.provenance import record_of
 from napari_deblur.plugin.shake_task import ShakeRequest, shake_layer, shake_task
 from napari_deblur.plugin.tasks import Task
@@ -80,7 +81,7 @@ class ShakeWidget(TaskWidget):
     def _summary(self, layers: list[Layer]) -> str:
         about = record_of(layers[1]) or {}
         support = about.get("support", 0)
-        return f"The true kernel fills {support} x {support} pixels."
+        return f"The true kernel fills {side_text(support)} pixels."
 
 
 def shake_widget(viewer: Any = None) -> ShakeWidget:
