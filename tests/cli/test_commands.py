@@ -1,4 +1,8 @@
-"""Every command once from end to end, as a user starts it."""
+"""Every command once from end to end.
+
+Some start the program as a user does; the others run its commands in this process, for to import
+PyTorch anew takes longer than what they ask for.
+"""
 
 from __future__ import annotations
 
@@ -52,13 +56,13 @@ def test_deblur_keeps_shape_type_and_saves_the_kernel(
 
 
 def test_a_batch_skips_what_it_cannot_read_and_says_so(
-    tmp_path: Path, picture: NDArray[np.uint8], program: Program, model: str
+    tmp_path: Path, picture: NDArray[np.uint8], command: Program, model: str
 ) -> None:
     skimage.io.imsave(tmp_path / "a.png", picture)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and nothing else")
     skimage.io.imsave(tmp_path / "z.png", picture[..., 0])
     inputs = [tmp_path / name for name in ("a.png", "broken.png", "z.png")]
-    code, out, err = program(
+    code, out, err = command(
         "deblur", *inputs, "-o", tmp_path / "out", "--model", model, "--device", "cpu"
     )
     assert code == 1
@@ -71,13 +75,12 @@ def test_a_batch_skips_what_it_cannot_read_and_says_so(
 def test_kernel_and_then_deblur_with_it(
     tmp_path: Path,
     picture: NDArray[np.uint8],
-    program: Program,
     command: Program,
     model: str,
 ) -> None:
     skimage.io.imsave(tmp_path / "in.png", picture)
     options = ["--model", model, "--device", "cpu"]
-    succeed(program("kernel", tmp_path / "in.png", "-o", tmp_path / "k.tif", *options))
+    succeed(command("kernel", tmp_path / "in.png", "-o", tmp_path / "k.tif", *options))
     blind, known = tmp_path / "blind.png", tmp_path / "known.png"
     succeed(command("deblur", tmp_path / "in.png", "-o", blind, *options))
     args = ["deblur", tmp_path / "in.png", "-o", known, "--kernel", tmp_path / "k.tif"]
@@ -126,11 +129,11 @@ def test_stacks_are_deblurred_slice_by_slice_and_keep_their_metadata(
 
 
 def test_shake_is_repeatable_and_blurs(
-    tmp_path: Path, picture: NDArray[np.uint8], program: Program, command: Program
+    tmp_path: Path, picture: NDArray[np.uint8], command: Program
 ) -> None:
     skimage.io.imsave(tmp_path / "in.png", picture)
     args = ["shake", tmp_path / "in.png", "--size", 9, "--seed", 3, "--noise", 0]
-    succeed(program(*args, "-o", tmp_path / "a.png", "--save-kernel"))
+    succeed(command(*args, "-o", tmp_path / "a.png", "--save-kernel"))
     succeed(command(*args, "-o", tmp_path / "b.png"))
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     kernel = tifffile.imread(tmp_path / "a_kernel.tif")
@@ -140,12 +143,12 @@ def test_shake_is_repeatable_and_blurs(
 
 
 def test_evaluate_prints_a_table_and_writes_every_row(
-    tmp_path: Path, picture: NDArray[np.uint8], program: Program, model: str
+    tmp_path: Path, picture: NDArray[np.uint8], command: Program, model: str
 ) -> None:
     skimage.io.imsave(tmp_path / "one_sharp.png", picture)
     skimage.io.imsave(tmp_path / "one_blurry.png", np.roll(picture, 1, axis=0))
     out = succeed(
-        program(
+        command(
             "evaluate",
             "folder",
             tmp_path,
@@ -171,9 +174,9 @@ def test_evaluate_prints_a_table_and_writes_every_row(
 
 
 def test_demo_works_offline_and_names_its_pictures(
-    tmp_path: Path, program: Program, model: str
+    tmp_path: Path, command: Program, model: str
 ) -> None:
-    out = succeed(program("demo", "--out", tmp_path / "d", "--model", model, "--device", "cpu"))
+    out = succeed(command("demo", "--out", tmp_path / "d", "--model", model, "--device", "cpu"))
     assert "PSNR before" in out
     for path in (tmp_path / "d").iterdir():
         assert str(path) in out
@@ -211,13 +214,13 @@ def test_ctrl_c_ends_cleanly_and_leaves_nothing(tmp_path: Path, model: str) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["large.tif"]
 
 
-def test_models_are_listed_and_ones_own_files_verified(program: Program, model: str) -> None:
-    code, out, err = program("models", "list")
+def test_models_are_listed_and_ones_own_files_verified(command: Program, model: str) -> None:
+    code, out, err = command("models", "list")
     assert code == 0
     assert "kernels up to" in out or "no model" in err
-    out = succeed(program("models", "verify", model))
+    out = succeed(command("models", "verify", model))
     assert out.count("good: ") == 2
-    assert succeed(program("models", "path", model)).splitlines() == [
+    assert succeed(command("models", "path", model)).splitlines() == [
         str(Path(model) / "analysis.safetensors"),
         str(Path(model) / "synthesis.safetensors"),
     ]
