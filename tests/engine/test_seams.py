@@ -48,3 +48,29 @@ def test_what_is_kept_of_a_block_does_not_depend_on_the_rest_being_computed(mode
     whole_blocks = drain(deblur_steps(image, kernel, **options)).image
     assert len(computed) > 1
     np.testing.assert_allclose(kept, whole_blocks, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("side", "block"), [(21, 64), (45, 192)])
+def test_no_step_shows_where_blocks_of_a_long_sharp_deconvolution_meet(monkeypatch, side, block):
+    scene = picture(150, 800) * 0.8 + 0.1
+    image, kernel = shake(scene, size=side, seed=1, noise=0.002)
+    options = {"model": "default", "device": "cpu", "noise": 0.002}
+    whole = drain(deblur_steps(image, kernel, **options)).image
+    monkeypatch.setattr(synthesis, "_LARGEST_BLOCK", block)
+    borders = []
+    plan = synthesis.plan_blocks
+
+    def planned(*arguments):
+        found = plan(*arguments)
+        borders.extend(block.owned[1].stop for block in found.blocks[:-1])
+        return found
+
+    monkeypatch.setattr("napari_deblur.engine.restoration.plan_blocks", planned)
+    cut = drain(deblur_steps(image, kernel, **options)).image
+    assert borders
+    steps = np.diff(cut - whole, axis=1)
+    for border in borders:
+        at, around = steps[:, border - 1], steps[:, border - 21 : border + 20]
+        assert abs(at.mean()) < 1e-3
+        # Pixels differ a little on their own, there as nearby.
+        assert np.abs(at).mean() < 1.8 * np.abs(around).mean()

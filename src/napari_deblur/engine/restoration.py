@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_deblur.engine.blending import Blender
 from napari_deblur.engine.output import output_for
 from napari_deblur.engine.progress import Progress, with_smaller_tiles
 from napari_deblur.engine.synthesis import (
@@ -101,10 +102,11 @@ def _deblur_blocks(
 ) -> Generator[Progress, None, None]:
     done = 0
     yield Progress("deblur", done, plan.steps)
+    blender = Blender(picture.layout.size[1])
     for block in plan.blocks:
         image = picture.read(block.source)
         clipped = picture.layout.clipped(image) if fills else None
-        steps = deblur_block(pair, image, plan, noise, clipped, block.inner)
+        steps = deblur_block(pair, image, plan, noise, clipped, block.counted)
         while True:
             try:
                 next(steps)
@@ -113,4 +115,5 @@ def _deblur_blocks(
                 break
             done += 1
             yield Progress("deblur", done, plan.steps)
-        picture.write(out, block.owned, sharp[(slice(None), *block.inner)])
+        window, blended = blender.add(block, sharp[:, *block.counted])
+        picture.write(out, window, blended)

@@ -3,9 +3,10 @@
 Two sizes of windows, because two parts of the network look differently far.  The classical
 deconvolution (front end and data steps) works in the frequency domain, cheaply, and has no finite
 reach: cutting it into tiles would show.  It is computed on *blocks*, which hold most photographs
-whole; a larger image is cut into blocks that overlap by several kernels.  The U-Net takes nearly
-all the time and memory and has a finite receptive field: it is computed on *tiles* of a block,
-with a halo that makes them exactly what the whole block would give.
+whole; a larger image is cut into blocks that overlap by several kernels and fade into each other
+(see `napari_deblur.engine.blending`).  The U-Net takes nearly all the time and memory and has a
+finite receptive field: it is computed on *tiles* of a block, with a halo that makes them exactly
+what the whole block would give.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from napari_deblur.blur import saturation
 from napari_deblur.blur.alternation import resize_kernel
 from napari_deblur.blur.kernel import kernel_support, resize_kernel_support
 from napari_deblur.blur.noise import estimate_noise
+from napari_deblur.engine.blending import Block, fade_blocks
 from napari_deblur.engine.devices import free_memory
 from napari_deblur.engine.tiles import Tile, plan_part, plan_tiles
 from napari_deblur.errors import WeightsError
@@ -72,8 +74,8 @@ class Plan:
 
     Attributes
     ----------
-    blocks : tuple of Tile
-        Blocks of the image.
+    blocks : tuple of Block
+        Blocks of the image, which fade into each other.
     tile : int
         Side of the tiles of a block in pixels.
     kernel : ndarray of shape (m, m), float32
@@ -82,7 +84,7 @@ class Plan:
         Steps that all blocks and channels take together.
     """
 
-    blocks: tuple[Tile, ...]
+    blocks: tuple[Block, ...]
     tile: int
     kernel: NDArray[np.float32]
     steps: int
@@ -143,8 +145,9 @@ def plan_blocks(
 ) -> Plan:
     """Cut an image of `size` (height, width) into blocks, and count the steps of its deblurring."""
     halo = block_halo(pair, kernel)
-    blocks = plan_tiles(size, choose_block(pair, halo), halo, align=pair.synthesis.unet.stride)
-    steps = sum(count_steps(pair, _shape(part), channels, tile, part.inner) for part in blocks)
+    tiles = plan_tiles(size, choose_block(pair, halo), halo, align=pair.synthesis.unet.stride)
+    blocks = fade_blocks(tiles, halo)
+    steps = sum(count_steps(pair, _shape(part), channels, tile, part.counted) for part in blocks)
     return Plan(blocks, tile, kernel, steps)
 
 

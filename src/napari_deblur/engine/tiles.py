@@ -2,11 +2,9 @@
 
 Tiles *own* their pixels instead of being blended: every pixel of the image belongs to exactly one
 tile, and each tile is computed from a window that reaches a halo further.  With a halo as wide as
-the networks' receptive field and the kernel's reach, the pixels a tile owns are those that the
-whole image would have given, so there is nothing to blend; and a tile can be written straight into
-the output as soon as it is done, in any order, with no accumulator that grows with the image.
-The weights that blending would need are thus one inside the owned part and zero elsewhere; they
-sum to exactly one everywhere, the image's borders included.
+the networks' receptive field, the pixels a tile owns are those that the whole image would have
+given, so there is nothing to blend.  Blocks of a deconvolution, which has no finite reach, fade
+into each other instead (see `napari_deblur.engine.blending`).
 
 No torch here, and no pixels: only integers.
 """
