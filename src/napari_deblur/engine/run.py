@@ -16,7 +16,6 @@ import numpy as np
 
 from napari_deblur.engine.auto import Choice, choose
 from napari_deblur.engine.devices import pick_device
-from napari_deblur.engine.field import check_field_frames, find_field
 from napari_deblur.engine.field_restoration import restore_field
 from napari_deblur.engine.given import Found, central, check_given
 from napari_deblur.engine.options import Options
@@ -193,6 +192,8 @@ def kernel_grid_steps(
         field="grid",
         grid=grid,
     )
+    from napari_deblur.engine.field import check_field_frames, find_field
+
     pictures = [options.open(each) for each in (image, *more)]
     check_field_frames(pictures, options)
     frames = [(each, find_region(region, each.layout.size)) for each in pictures]
@@ -283,7 +284,10 @@ saturation, field, grid, noise, value_range, out
     picture = options.open(image)
     area = find_region(region, picture.layout.size)
     given = None if kernel is None else check_given(kernel, picture, options)
-    check_field_frames([picture], options)
+    if options.grid is not None:
+        from napari_deblur.engine.field import check_field_frames
+
+        check_field_frames([picture], options)
     check_output(out, picture)
     pair, choice = yield from _load(
         options, [(picture, area)], None if given is None else central(given)
@@ -333,6 +337,9 @@ def _find(
     if options.field == "uniform":
         estimate = yield from find_kernel(pair, frames, options, choice.kernel_sizes)
         return Found(estimate.kernel, None, estimate.informative)
+    # What finds fields takes half a second to import.
+    from napari_deblur.engine.field import find_field
+
     found = yield from find_field(pair, frames, options, choice.kernel_sizes)
     return Found(found.kernel, found.fine if found.varies else None, found.informative)
 
