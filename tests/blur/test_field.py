@@ -68,3 +68,12 @@ def test_a_field_is_rows_and_columns_of_square_kernels():
         KernelField(np.zeros((2, 5, 5), np.float32), (90, 120))
     with pytest.raises(InputError, match="9 x 3"):
         KernelField(np.zeros((9, 3, 5, 5), np.float32), (90, 120))
+
+
+def test_a_position_has_the_kernel_of_the_cell_that_it_lies_in():
+    kernels = np.arange(6, dtype=np.float32).reshape(2, 3, 1, 1)
+    field = KernelField(kernels, (64, 96))
+    centres = np.array([field.grid.centre(cell) for cell in field.grid.cells])
+    assert field.at(centres - (31.5, 47.5)).ravel().tolist() == [0, 1, 2, 3, 4, 5]
+    corners = np.array([(-31.5, -47.5), (-0.6, -15.6), (0.6, 47.5), (40, 60)])
+    assert field.at(corners).ravel().tolist() == [0, 1, 5, 5]

@@ -11,7 +11,7 @@ import skimage.data
 import torch
 
 from napari_deblur.blur.camera import expose_along, expose_depths, local_kernel, random_path
-from napari_deblur.blur.field import FieldGrid
+from napari_deblur.blur.field import FieldGrid, KernelField
 from napari_deblur.blur.kernel import delta_kernel
 from napari_deblur.blur.kernel_bank import straight_motion
 from napari_deblur.engine import field as field_search
@@ -158,6 +158,7 @@ def test_cells_must_explain_the_image_clearly_better_than_one_kernel(rolled, mon
     assert not one.varies
     np.testing.assert_array_equal(one.field.kernels, np.broadcast_to(one.kernel, (2, 2, 17, 17)))
     monkeypatch.setattr(field_search, "_CLEARLY", 2.0)
+    monkeypatch.setattr(field_search, "_SURE", -100.0)
     assert drain(kernel_grid_steps(blurry, **options)).varies
 
 
@@ -196,6 +197,26 @@ def test_strong_cells_decide_alone_and_flat_ones_with_their_neighbours():
     found = drain(find_local_kernels(start, grid, patches, 3))
     norms = np.linalg.norm(found, axis=(1, 2))
     assert (found[0] * found[1]).sum() / norms.prod() > 0.9
+
+
+def test_a_field_must_be_worse_mirrored_than_it_is():
+    sharp = photograph(192, 256)
+    right = np.zeros(sharp.shape, bool)
+    right[:, 128:] = True
+    kernels = np.stack([straight_motion(9, 0, SIZE), straight_motion(9, 90, SIZE)])
+    blurry = expose_depths(sharp[None], right, (kernels[1], kernels[0]))[0]
+    picture = Options(value_range=(0, 1)).open(blurry)
+    frames = [(picture, find_region(None, sharp.shape))]
+    patches = look(frames, FieldGrid(sharp.shape, (3, 4)), 512, CPU)
+    field, turned = (KernelField(each[None], sharp.shape) for each in (kernels, kernels[::-1]))
+    one = kernels.mean(axis=0)
+
+    def explains(at):
+        return field_search._explains(patches, field_search._costs(patches, at), at, one)
+
+    assert explains(field.at)
+    assert not explains(turned.at)
+    assert not explains(lambda places: [kernels[0]] * len(places))
 
 
 def test_a_patch_knows_where_it_is_at_every_scale():

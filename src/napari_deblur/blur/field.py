@@ -159,6 +159,12 @@ class KernelField:
         """The cells."""
         return FieldGrid(self.size, (self.kernels.shape[0], self.kernels.shape[1]))
 
+    def at(self, positions: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Kernels (n, m, m) of the cells that positions (n, 2) lie in, pixels from the middle."""
+        places = (positions + np.array(self.size) / 2) * self.grid.shape / self.size
+        rows, columns = np.clip(places.astype(int), 0, np.array(self.grid.shape) - 1).T
+        return np.asarray(self.kernels[rows, columns])
+
 
 def _weights(index: int, cell: float, count: int, part: slice, ramp: float) -> NDArray[np.float64]:
     """Weights along one axis: raised cosines around the borders between cells."""

@@ -6,14 +6,15 @@ Three explanations of an image are compared by how few strong edges they need (s
 1. *One kernel*, that of the whole image.
 2. *Cells of their own*, as for depths or moving things: each cell's kernel is found side by side
    with its neighbours' (see `local`).  A kernel that is like none of its neighbours', or has next
-   to no evidence, is replaced by their mean.  They must explain the image clearly better than one.
+   to no evidence, is replaced by their mean.  They must explain the image clearly better than one
+   kernel does, and than they do themselves when the field is mirrored.
 3. *A rolling camera*, where they do: one motion is fitted to the kernels of all cells and then
    found anew from the whole image (see `rolling`), which gives the kernels of all positions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 __all__ = ["FieldEstimate", "check_field_frames", "choose_grid", "find_field"]
 
 T = TypeVar("T")
+# Kernels at positions (n, 2), in pixels from the middle of the image.
+_Field = Callable[["NDArray[np.float64]"], Iterable["NDArray[np.float32]"]]
 
 # The grid that is chosen.
 _SUPPORTS_PER_CELL = 4
@@ -59,10 +62,11 @@ _SMALLEST_FINE_CELL = 64
 _MOST_FINE_CELLS = 8
 _LARGEST_FITTED = 31  # side of the kernels that a motion is first fitted to
 # What is believed; found on photographs with simulated fields.
-# Of the cost with one kernel, what cells may cost at most.  Where the blur is uniform they cost
-# 1.000 to 1.017 times as much, where it varies 0.976 to 0.986.  A motion is not asked: it may cost
-# less than one kernel even where the blur is uniform (0.989).
+# Of the cost with one kernel, and of that with the field mirrored, what cells may cost.  A motion is
+# not asked: on one photograph it passed both although the blur was uniform.
 _CLEARLY = 0.993
+_MIRRORS = ((1, -1), (-1, 1), (-1, -1))
+_SURE = 2.0  # standard errors by which it must cost less than mirrored
 _EDGE = 3e-3  # what an edge costs here; weak ones are left out, as noise and texture make them
 _LEAST_EVIDENCE = 0.02  # of the mean cell's
 _LEAST_LIKENESS = 0.5  # to the neighbours' mean, or to the motion's kernel
@@ -156,16 +160,15 @@ def find_field(
     separate = _separate(whole.kernel, kernels, grid, evidence)
     side = kernels.shape[-1]
     fine = look(frames, _fine_grid(size, side), max(_LARGEST_FINE_PATCH, 4 * side), pair.device)
-    cost = _cost(fine, _nearest(separate.field, fine))
-    if cost > _CLEARLY * _cost(fine, [whole.kernel] * len(fine)):
+    costs = _costs(fine, separate.field.at)
+    if not _explains(fine, costs, separate.field.at, whole.kernel):
         return _uniform(whole.kernel, grid, evidence, informative=True)
     if options.refine == 0:
         return separate
     motion, likeness = _fit(kernels, grid, evidence)
     searched = find_motion(motion, side, patches, fine, options.refine)
     motion = yield from _counted(searched, count_rolling_steps(side))
-    positions = np.array([each.position for each in fine])
-    if _cost(fine, list(motion.kernels(positions))) > cost:
+    if _costs(fine, motion.kernels).sum() > costs.sum():
         return separate
     return _rolling(whole.kernel, motion, grid, evidence, likeness)
 
@@ -230,29 +233,44 @@ def _evidence(grid: FieldGrid, patches: Sequence[Patch]) -> NDArray[np.float32]:
     return evidence / mean if mean > 0 else evidence
 
 
-def _cost(patches: Sequence[Patch], kernels: Sequence[NDArray[np.float32]]) -> float:
-    """Cost of explaining patches with kernels of their own; the lower, the likelier."""
-    return sum(
-        energy(
-            [patch.image],
-            kernel,
-            clipped=None if patch.clipped is None else [patch.clipped],
-            sparsity=_EDGE,
-        )
-        for patch, kernel in zip(patches, kernels, strict=True)
+def _explains(
+    patches: Sequence[Patch],
+    costs: NDArray[np.float64],
+    kernels_at: _Field,
+    one: NDArray[np.float32],
+) -> bool:
+    """Whether a field explains the patches clearly better than one kernel, and where it is.
+
+    A field has more to choose from, and may cost less than one kernel where the blur is uniform.
+    But then it is no worse when it is mirrored, so that every patch gets a kernel of another place.
+    """
+    if costs.sum() > _CLEARLY * _costs(patches, lambda places: [one] * len(places)).sum():
+        return False
+    mirrored = np.mean([_costs(patches, kernels_at, signs) for signs in _MIRRORS], axis=0)
+    gains = mirrored - costs
+    error = float(gains.std(ddof=1)) / np.sqrt(len(gains)) if len(gains) > 1 else np.inf
+    return bool(costs.sum() <= _CLEARLY * mirrored.sum() and gains.mean() > _SURE * error)
+
+
+def _costs(
+    patches: Sequence[Patch], kernels_at: _Field, signs: tuple[int, int] = (1, 1)
+) -> NDArray[np.float64]:
+    """Cost of explaining each patch with the kernel of its position; the lower, the likelier.
+
+    `signs` multiply the rows and columns of positions, counted from the middle of the image.
+    """
+    kernels = kernels_at(np.array([each.position for each in patches]) * signs)
+    return np.array(
+        [
+            energy(
+                [patch.image],
+                kernel,
+                clipped=None if patch.clipped is None else [patch.clipped],
+                sparsity=_EDGE,
+            )
+            for patch, kernel in zip(patches, kernels, strict=True)
+        ]
     )
-
-
-def _nearest(field: KernelField, patches: Sequence[Patch]) -> list[NDArray[np.float32]]:
-    """The kernels of the cells that the middles of the patches lie in."""
-    kernels = []
-    for patch in patches:
-        row, column = (
-            int(np.clip((at + side / 2) * count / side, 0, count - 1))
-            for at, side, count in zip(patch.position, field.size, field.grid.shape, strict=True)
-        )
-        kernels.append(field.kernels[row, column])
-    return kernels
 
 
 def _likeness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
