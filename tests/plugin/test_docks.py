@@ -252,6 +252,19 @@ def test_what_is_no_noise_is_refused(dock, make_layer, text):
     assert repr(text) in widget._noise.tooltip
 
 
+def test_what_is_wrong_is_seen_after_a_result_too(dock, finished, make_layer):
+    viewer, widget = dock("Deblur")
+    viewer.add_layer(make_layer("yx float"))
+    finished(widget)
+    done = widget.status
+    assert not widget._engine.tile.native.isVisibleTo(widget.native)
+    widget._engine.tile.value = 10
+    assert widget._engine.tile.native.isVisibleTo(widget.native), "the group opens"
+    assert "64" in widget.status
+    widget._engine.tile.value = 0
+    assert widget.status == done
+
+
 def test_a_mask_is_refused_before_the_run(dock, make_layer):
     viewer, widget = dock("Simulate camera shake")
     viewer.add_image(np.ones((40, 40), bool), name="mask")

@@ -144,6 +144,11 @@ class TaskWidget(RunWidget):
         self._advanced.update()
         self._refresh()
 
+    def _refresh(self, *_: Any) -> None:
+        super()._refresh()
+        if any(widget in self._advanced.widgets for widget, _ in self._problems()):
+            self._advanced.open()
+
     def _problems(self) -> Iterator[tuple[Widget, str]]:
         yield from self.source.problems()
         view = self.source.view

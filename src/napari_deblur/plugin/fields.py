@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.types import FileDialogMode
-from magicgui.widgets import ComboBox, FileEdit, FloatSpinBox, LineEdit, Widget
+from magicgui.widgets import (
+    ComboBox,
+    Container,
+    FileEdit,
+    FloatSpinBox,
+    Label,
+    LineEdit,
+    Widget,
+)
 from napari.layers import Image
 
 from napari_deblur.errors import DeblurError, InputError
@@ -204,6 +212,16 @@ def _labelled(layer: Image) -> int | None:
 
 def mark(widget: Widget, problem: str, tooltip: str) -> None:
     """Colour a field and let its tooltip say what is wrong, or take both back."""
-    kind = type(widget.native).__name__
-    widget.native.setStyleSheet(f".{kind} {{ {_WRONG} }}" if problem else "")
+    for box in _boxes(widget):
+        kind = type(box.native).__name__
+        box.native.setStyleSheet(f".{kind} {{ {_WRONG} }}" if problem else "")
     widget.tooltip = problem or tooltip
+
+
+def _boxes(widget: Widget) -> list[Widget]:
+    """What of a field can have a frame: its parts cover a field that is made of several."""
+    if isinstance(widget, FileEdit):
+        return [widget.line_edit]
+    if isinstance(widget, Container):
+        return [part for part in widget if not isinstance(part, Label)]
+    return [widget]

@@ -6,7 +6,13 @@ from collections.abc import Callable
 
 from magicgui.widgets import Container, Label, PushButton, Widget
 
-__all__ = ["Disclosure", "grid_row", "row"]
+__all__ = ["LABEL_ROOM", "Disclosure", "grid_row", "row"]
+
+LABEL_ROOM = "\N{EM SPACE}" * 8
+"""Label of a row that has none: as wide as any other, so that all fields begin at one place.
+
+The widths of labels are measured before napari's style sheet makes the letters larger.
+"""
 
 
 def row(*widgets: Widget, label: str = "") -> Container[Widget]:
@@ -54,6 +60,11 @@ class Disclosure:
         """Open or close the group."""
         self.is_open = not self.is_open
         self.update()
+
+    def open(self) -> None:
+        """Open the group, because something in it wants to be seen."""
+        if not self.is_open:
+            self.toggle()
 
     def update(self, *_: object) -> None:
         """Show what is to be shown."""

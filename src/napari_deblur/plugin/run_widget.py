@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import napari
 from magicgui.widgets import Container, Label, ProgressBar, PushButton, Widget
 from napari.types import LayerDataTuple
+from qtpy.QtWidgets import QSizePolicy
 
 from napari_deblur.errors import DeblurError
 from napari_deblur.plugin.fields import mark
-from napari_deblur.plugin.rows import row
+from napari_deblur.plugin.rows import LABEL_ROOM, row
 from napari_deblur.plugin.run import Listener, Runner, State, activity, stay_while, time_left
 from napari_deblur.plugin.tasks import Event, Step, Task
 
@@ -43,7 +44,10 @@ class RunWidget(Container[Widget]):
         self._bar = ProgressBar(value=0, min=0, max=1000, visible=False, label="")
         self._status = Label(value="")
         self._status.native.setWordWrap(True)
+        fill = QSizePolicy.Policy  # magicgui's labels are as narrow as they can be
+        self._status.native.setSizePolicy(fill.Expanding, fill.Preferred)
         self._has_result = False
+        self._said = "", False
         self._tooltips: dict[Widget, str] = {}
         self._runner = Runner(
             Listener(
@@ -105,7 +109,7 @@ class RunWidget(Container[Widget]):
 
     @property
     def _run_rows(self) -> Sequence[Widget]:
-        return row(self._run, self._cancel), self._bar, row(self._status)
+        return row(self._run, self._cancel), self._bar, row(self._status, label=LABEL_ROOM)
 
     def _start(self, task: Task, title: str) -> None:
         self._say("Starting …")
@@ -134,7 +138,8 @@ class RunWidget(Container[Widget]):
         self._run.tooltip = reasons[0] if reasons else f"{self.title} now."
         self._cancel.enabled = self.state is State.RUNNING
         if idle and not self._has_result:
-            self._say(reasons[0] if reasons else "", wrong=bool(reasons))
+            self._said = "", False
+        self._show_text(*((reasons[0], True) if idle and reasons else self._said))
 
     def _on_state(self) -> None:
         cancelling = self.state is State.CANCELLING
@@ -173,5 +178,10 @@ class RunWidget(Container[Widget]):
         self._say("Cancelled; nothing was changed.")
 
     def _say(self, text: str, *, wrong: bool = False) -> None:
+        """Say how a run goes or went; what keeps the next one from running goes before it."""
+        self._said = text, wrong
+        self._show_text(text, wrong)
+
+    def _show_text(self, text: str, wrong: bool) -> None:
         self._status.value = text
         self._status.native.setStyleSheet("color: #e8836f;" if wrong else "")

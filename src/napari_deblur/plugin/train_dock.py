@@ -157,7 +157,7 @@ class TrainWidget(RunWidget):
         self._say(f"Done. The model is in {where}: choose it in the other widgets.")
 
     def _on_cancelled(self) -> None:
-        self._say("Stopped. A checkpoint is kept: Train goes on from there.")
+        self._say("Stopped; a checkpoint is kept. With this folder it goes on from there.")
 
 
 def train_widget(viewer: Any = None) -> TrainWidget:
