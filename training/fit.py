@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-import signal
 import time
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,11 +25,11 @@ from napari_deblur.training.checkpoints import (
 from napari_deblur.training.feed import batches_from
 from napari_deblur.training.logs import RunLog, say, ticker, time_left
 from napari_deblur.training.schedules import Schedule
+from napari_deblur.training.signals import collected_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
-    from types import FrameType
 
     from lightning.fabric import Fabric
     from torch import nn
@@ -155,7 +153,7 @@ class _Loop:
         self._start_clock()
         batches = batches_from(order.make_batch, state.step, order.machine.workers)
         shown = ticker(order.name, silent=not self.fabric.is_global_zero)
-        with _signals() as asked, batches as feed, shown as self.ticker:
+        with collected_signals() as asked, batches as feed, shown as self.ticker:
             while self._progress() < 1:
                 self._step(next(feed))
                 stop = self._agreed(asked)
@@ -173,9 +171,8 @@ class _Loop:
 
     def _start_clock(self) -> None:
         self.began = time.monotonic() - self.state.seconds
-        self.window = (self.state.step, self.state.seconds, 0.0)
+        self.reported = (self.state.step, self.state.seconds)
         self.saved_at = time.monotonic()
-        self.waited = 0.0
 
     def _progress(self) -> float:
         """How much of the run is over, in [0, 1]; all processes agree."""
@@ -246,13 +243,13 @@ class _Loop:
             kept.copy_(buffer)
 
     def _report(self, rate: float, norm: float) -> None:
-        state, (step, seconds, waited) = self.state, self.window
+        state, (step, seconds) = self.state, self.reported
         if self.log is None or not self.losses:
             return
         steps_a_second = (state.step - step) / max(state.seconds - seconds, 1e-9)
         loss = sum(self.losses) / len(self.losses)
         self.losses.clear()
-        self.window = (state.step, state.seconds, waited)
+        self.reported = (state.step, state.seconds)
         samples = steps_a_second * self.order.recipe.batch * self.fabric.world_size
         figures = {
             "seconds": state.seconds,
@@ -349,26 +346,3 @@ def _optimizer(module: nn.Module, recipe: StageRecipe) -> torch.optim.Optimizer:
     parameters = [p for p in module.parameters() if p.requires_grad]
     cls = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
     return cls(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT instead of dying of them; a second SIGINT interrupts at once."""
-    asked: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        del frame
-        if asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    try:
-        old = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    except ValueError:  # not the main thread: whoever runs this there handles signals
-        yield asked
-        return
-    try:
-        yield asked
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

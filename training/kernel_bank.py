@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_deblur.blur.kernel_bank import KernelSampler
+from napari_deblur.files.atomic import atomic_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,11 +97,7 @@ def _draw(portion: tuple[BankOrder, int]) -> NDArray[np.float16]:
 
 def _keep(path: Path, bank: NDArray[np.float16]) -> None:
     """Write a bank for the next start; a disk that refuses costs time later, not the run."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.save(file, bank)
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from napari_deblur.files.atomic import atomic_path
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -38,6 +40,7 @@ class RunLog:
     def __init__(self, folder: Path, resumed_step: int = 0) -> None:
         self.folder = folder
         self._resumed_step = resumed_step
+        self._begun: set[Path] = set()
         self._board = _tensorboard(folder, resumed_step)
 
     def row(self, name: str, step: int, figures: Mapping[str, float]) -> None:
@@ -76,15 +79,15 @@ class RunLog:
 
     def _drop_later(self, path: Path) -> None:
         """Once per file: remove lines of steps that this run will make again."""
-        seen: set[Path] = self.__dict__.setdefault("_seen", set())
-        if path in seen:
+        if path in self._begun:
             return
-        seen.add(path)
+        self._begun.add(path)
         if not path.exists():
             return
         head, *rows = path.read_text(encoding="utf-8").splitlines()
         kept = [row for row in rows if _step(row) <= self._resumed_step]
-        path.write_text("\n".join([head, *kept]) + "\n", encoding="utf-8")
+        with atomic_path(path) as temporary:
+            temporary.write_text("\n".join([head, *kept]) + "\n", encoding="utf-8")
 
 
 def _step(row: str) -> int:

@@ -172,7 +172,7 @@ def _check_free(folder: Path, *, resume: bool) -> None:
 def _make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError):  # another process has removed it
             probe = out / ".writable"
             probe.touch()
             probe.unlink()

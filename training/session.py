@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from napari_deblur.training.recipe import DataRecipe, KernelRecipe, MachineRecipe, Recipe
 
-__all__ = ["Session", "launch"]
+__all__ = ["Session", "check_kernel_fits", "launch"]
 
 
 def launch(machine: MachineRecipe) -> Fabric:
