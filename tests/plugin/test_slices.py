@@ -7,7 +7,8 @@ import pytest
 from napari.layers import Image
 
 from napari_deblur.errors import InputError
-from napari_deblur.plugin.slices import PlaneSource, level_names, view_layer
+from napari_deblur.plugin.plane_source import PlaneSource
+from napari_deblur.plugin.slices import level_names, view_layer
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,12 @@ from napari_deblur.plugin.estimate_task import kernel_name, pool
 from napari_deblur.plugin.kernel_layers import KernelSource, kernel_layer
 from napari_deblur.plugin.map_task import map_layer
 from napari_deblur.plugin.metadata import KEY, derived_attributes
+from napari_deblur.plugin.plane_source import PlaneSource
 from napari_deblur.plugin.provenance import Record, describe
 from napari_deblur.plugin.regions import Region
 from napari_deblur.plugin.requests import EngineRequest, layer_function
 from napari_deblur.plugin.scratch import room_for
-from napari_deblur.plugin.slices import Index, LayerView, PlaneSource
+from napari_deblur.plugin.slices import Index, LayerView
 from napari_deblur.plugin.tasks import Event, Opened, Step, Task, Written, follow, where
 
 __all__ = ["DeblurRequest", "Kernel", "deblur_layer", "deblur_task", "deblurred_name"]

@@ -15,10 +15,11 @@ from napari.layers import Image, Labels, Shapes
 from numpy.typing import NDArray
 
 from napari_deblur.plugin.kernel_layers import kernel_layer
+from napari_deblur.plugin.plane_source import PlaneSource
 from napari_deblur.plugin.provenance import Record, describe
 from napari_deblur.plugin.regions import Region, region_of
 from napari_deblur.plugin.requests import EngineRequest, layer_function
-from napari_deblur.plugin.slices import Index, LayerView, PlaneSource
+from napari_deblur.plugin.slices import Index, LayerView
 from napari_deblur.plugin.tasks import Event, Task, follow, where
 
 __all__ = [
