@@ -95,3 +95,21 @@ def test_resized_kernel_has_the_factor_in_its_spread(factor: float) -> None:
         return float(np.sqrt((values.sum(axis=1) * axis**2).sum()))
 
     assert spread(resized) == pytest.approx(factor * spread(kernel), rel=0.15, abs=0.4)
+
+
+def test_a_start_may_lie_in_any_direction() -> None:
+    start = straight_start(5, (1, -1))
+    assert start[2, 2] == start[3, 1] == 0.5
+    assert start.sum() == 1
+
+
+def test_no_blur_at_all_leaves_no_residual_but_more_edges(
+    shaken: tuple[torch.Tensor, np.ndarray],
+) -> None:
+    """Why the residual counts little where dots of kernels are about."""
+    blurry, truth = shaken
+    dot = straight_start(13)
+    whole = [energy([blurry], each) for each in (truth, dot)]
+    edges = [energy([blurry], each, residual_weight=0.0) for each in (truth, dot)]
+    assert whole[1] - edges[1] < whole[0] - edges[0]
+    assert edges[0] < edges[1]

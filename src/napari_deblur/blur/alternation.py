@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,9 @@ class Schedule:
         Share of the gradients that the kernel is solved from, in a scale's first and last round.
     ridge : float
         See `solve_kernel`.
+    latent : callable
+        Makes the image of few edges that the kernel is read from, of a blurry image, a kernel and
+        the penalty: `sparse_edges`, or `napari_deblur.blur.marks.sparse_marks` with a paper.
     """
 
     rounds: int = 5
@@ -58,6 +61,7 @@ class Schedule:
     smallest_sparsity: float = 1e-4
     shares: tuple[float, float] = (0.1, 0.2)
     ridge: float = 1e-2
+    latent: Callable[[Tensor, Tensor, float], Tensor] = sparse_edges
 
     def sparsity_at(self, scale: int, turn: int) -> float:
         """Penalty on edges at a scale (0 is the coarsest) in one of its rounds."""
@@ -105,7 +109,7 @@ def alternate(
         batch = torch.from_numpy(kernel)[None].to(images[0])
         sparsity, share = schedule.sparsity_at(scale, turn), schedule.share_at(turn)
         blurry = _unclipped(images, batch, clipped)
-        edges = strongest_of_all([sparse_edges(each, batch, sparsity) for each in blurry], share)
+        edges = strongest_of_all([schedule.latent(each, batch, sparsity) for each in blurry], share)
         equations = [
             normal_equations(sharp, differences(image), size)
             for sharp, image in zip(edges, blurry, strict=True)
@@ -133,6 +137,7 @@ def energy(
     *,
     clipped: Sequence[Tensor] | None = None,
     sparsity: float = _SPARSITY,
+    residual_weight: float = 1.0,
 ) -> float:
     """Cost of explaining blurry images by few edges and a kernel: the lower, the likelier.
 
@@ -152,6 +157,10 @@ def energy(
         Saturated pixels, as for `alternate`.
     sparsity : float
         What an edge costs.
+    residual_weight : float
+        Of ``|k * x - b|^2``.  x makes up for the wrong part of a kernel with edges, so that nearly
+        all of the evidence is in their number; a dot of a kernel, which leaves an image as it was,
+        has a small residual.
     """
     batch = torch.from_numpy(kernel)[None].to(images[0])
     total, count = 0.0, 0
@@ -162,15 +171,25 @@ def energy(
         rows, columns = (slice(margin, side - margin) for side in image.shape[-2:])
         rest = rest[..., rows, columns]
         edges = differences(latent[..., rows, columns]).square().sum(dim=1) > _LEAST_EDGE
-        total += float(rest.square().sum()) + sparsity * float(edges.sum())
+        total += residual_weight * float(rest.square().sum()) + sparsity * float(edges.sum())
         count += rest.numel()
     return 1e4 * total / count
 
 
-def straight_start(size: int) -> NDArray[np.float32]:
-    """Return two neighbouring pixels: the least blur that is one, for a start from nothing."""
+def straight_start(size: int, direction: tuple[int, int] = (0, 1)) -> NDArray[np.float32]:
+    """Return two neighbouring pixels: the least blur that is one, for a start from nothing.
+
+    Parameters
+    ----------
+    size : int
+        Side of the kernel, odd.
+    direction : (int, int)
+        From the first to the second pixel, rows and columns.
+    """
+    down, across = direction
     kernel = np.zeros((size, size), np.float32)
-    kernel[size // 2, size // 2 : size // 2 + 2] = 0.5
+    middle = size // 2
+    kernel[middle, middle] = kernel[middle + down, middle + across] = 0.5
     return kernel
 
 

@@ -19,18 +19,22 @@ import torch
 from scipy import ndimage
 from torch.nn import functional
 
-from napari_deblur.blur.alternation import (
-    Schedule,
-    alternate,
-    energy,
-    resize_kernel,
-    straight_start,
-)
+from napari_deblur.blur.alternation import Schedule, alternate, energy, resize_kernel
 from napari_deblur.blur.kernel import resize_kernel_support
+from napari_deblur.blur.marks import paper_of
 from napari_deblur.blur.pyramid import Scale, plan_scales
 from napari_deblur.defaults import DEFAULT_ROUNDS
 from napari_deblur.engine.progress import Progress
 from napari_deblur.engine.region import Region, luma
+from napari_deblur.engine.starts import (
+    Path,
+    best_and_different,
+    count_going_on,
+    few_starts,
+    first_of,
+    going_on,
+    many_starts,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,15 +47,12 @@ _LARGEST_VIEW = 1024  # side in pixels of what is read of an image
 _LARGEST_STEP = 512  # side in pixels of what one scale works on
 _MOST_FRAMES = 8
 _CHOICE_FACTOR = 0.5  # the start is chosen once the image has half its size
-_NETWORK_FACTOR = 0.25  # where the network's kernel comes in: coarse enough to be corrected
 
-# For kernels larger than the network's, of which it sees a shrunk image only: one more start, with
-# so many times the penalty on edges,
-_STRICTER = 5.0
-# and a choice between starts by the energy times this power of the kernel's squared norm: a dot of
-# a kernel, which leaves an image of few edges as blurry as it was, may have a sixth less energy
-# than the true one.
-_COMPACTNESS = 0.2
+# For kernels larger than the network's, of which it sees a shrunk image only: where many starts
+# become few, how many (four on paper), and how much the residual counts when they are compared.
+_CUT_FACTOR = 0.175
+_KEPT = 3
+_RESIDUAL_WEIGHT = 0.1
 _CLIPPED_SHARE = 0.05  # of the pixels that a pixel of a shrunk image is made of
 
 
@@ -65,17 +66,8 @@ class _Views:
     images: list[torch.Tensor]
     clipped: list[torch.Tensor] | None
 
-    def energy(self, kernel: NDArray[np.float32]) -> float:
-        return energy(self.images, kernel, clipped=self.clipped)
-
-
-@dataclass(frozen=True)
-class _Path:
-    """A start: a kernel, the number of the scale that it has and enters at, and how it goes on."""
-
-    kernel: NDArray[np.float32]
-    scale: int
-    schedule: Schedule
+    def energy(self, kernel: NDArray[np.float32], residual_weight: float = 1.0) -> float:
+        return energy(self.images, kernel, clipped=self.clipped, residual_weight=residual_weight)
 
 
 def refine_kernel(
@@ -112,30 +104,48 @@ def refine_kernel(
     schedule = Schedule(rounds=rounds)
     views = _views(frames, device)
     scales = plan_scales(size or kernel.shape[-1])
-    chosen_at = _first_of(scales, _CHOICE_FACTOR)
-    paths = _paths(kernel, factor, scales, schedule)
-    total = sum(chosen_at + 1 - path.scale for path in paths) + len(scales) - chosen_at - 1
-    done = 0
-    yield Progress("refine", done, total)
+    chosen_at, last = first_of(scales, _CHOICE_FACTOR), len(scales) - 1
+    if factor < 1:
+        cut_at, kept, residual_weight = first_of(scales, _CUT_FACTOR), _KEPT, _RESIDUAL_WEIGHT
+        paper = paper_of(views.images)
+        starts = many_starts(kernel, factor, scales, schedule, cut_at, paper)
+    else:
+        cut_at, kept, residual_weight = chosen_at, 1, 1.0
+        paper = None
+        starts = few_starts(kernel, scales, schedule)
+    going = count_going_on(kept, paper)
+    total = sum(cut_at + 1 - path.scale for path in starts)
+    total += going * (chosen_at - cut_at) + last - chosen_at
+    progress = (Progress("refine", done, total) for done in range(total + 1))
+    yield next(progress)
+
+    def climb(path: Path, to: int) -> Generator[Progress, None, NDArray[np.float32]]:
+        current = path.kernel
+        for number in range(path.scale, to + 1):
+            current = _at(views, current, scales, number, path.schedule)
+            yield next(progress)
+        return current
+
+    def cost(kernel: NDArray[np.float32], number: int) -> float:
+        return _shrink(views, scales[number]).energy(kernel, residual_weight)
 
     arrived = []
-    for path in paths:
-        current = path.kernel
-        for number in range(path.scale, chosen_at + 1):
-            current = _at(views, current, scales, number, path.schedule)
-            done += 1
-            yield Progress("refine", done, total)
+    for path in starts:
+        current = yield from climb(path, cut_at)
         arrived.append(current)
-    shrunk = _shrink(views, scales[chosen_at])
-    power = _COMPACTNESS if factor < 1 else 0.0
-    current = min(arrived, key=lambda each: shrunk.energy(each) * float((each**2).sum()) ** power)
-
-    for number in range(chosen_at + 1, len(scales)):
-        current = _at(views, current, scales, number, schedule)
-        done += 1
-        yield Progress("refine", done, total)
-    start = resize_kernel(kernel, 1 / factor, scales[-1].kernel_size)
-    return min((current, start), key=_shrink(views, scales[-1]).energy)
+    best = best_and_different(arrived, [cost(each, cut_at) for each in arrived], kept)
+    paths = going_on(best, cut_at + 1, schedule, paper)
+    arrived = []
+    for path in paths:
+        current = yield from climb(path, chosen_at)
+        arrived.append(current)
+    number = int(np.argmin([cost(each, chosen_at) for each in arrived]))
+    current = yield from climb(
+        replace(paths[number], kernel=arrived[number], scale=chosen_at + 1), last
+    )
+    side = scales[-1].kernel_size
+    start = kernel if kernel.shape[-1] == side else resize_kernel(kernel, 1 / factor, side)
+    return min((current, start), key=lambda each: cost(each, last))
 
 
 def better_of(
@@ -150,36 +160,6 @@ def better_of(
     # Padded to one size, so that both are judged on the same pixels.
     costs = [views.energy(resize_kernel_support(each, size)) for each in (first, second)]
     return first if costs[0] <= costs[1] else second
-
-
-def _paths(
-    kernel: NDArray[np.float32], factor: float, scales: Sequence[Scale], schedule: Schedule
-) -> list[_Path]:
-    """Return the starts: from nothing, and from the network's kernel either way up.
-
-    Kernels larger than the network's get one more, from nothing with fewer edges.
-    """
-    enters = _first_of(scales, _NETWORK_FACTOR * factor)
-    scale = scales[enters]
-    coarse = resize_kernel(kernel, scale.factor / factor, scale.kernel_size)
-    turned = np.ascontiguousarray(coarse[::-1, ::-1])
-    nothing = straight_start(scales[0].kernel_size)
-    paths = [
-        _Path(nothing, 0, schedule),
-        _Path(coarse, enters, schedule),
-        _Path(turned, enters, schedule),
-    ]
-    return [*paths, _Path(nothing, 0, _stricter(schedule))] if factor < 1 else paths
-
-
-def _stricter(schedule: Schedule) -> Schedule:
-    """Fewer edges: where texture is finer than the blur is long, kernels else shrink to a dot."""
-    return replace(schedule, sparsity=_STRICTER * schedule.sparsity)
-
-
-def _first_of(scales: Sequence[Scale], factor: float) -> int:
-    """Number of the first scale that is not coarser than `factor`."""
-    return next(number for number, each in enumerate(scales) if each.factor > factor * 0.99)
 
 
 def _at(
