@@ -128,6 +128,23 @@ def test_stacks_are_deblurred_slice_by_slice_and_keep_their_metadata(
     assert np.abs(difference).max() <= 1
 
 
+def test_kernels_of_fields_are_no_more_overwritten_than_other_files(
+    tmp_path: Path, picture: NDArray[np.uint8], command: Program, model: str
+) -> None:
+    """Each slice has a file of its own, whose name is known only when the stack is."""
+    tifffile.imwrite(tmp_path / "in.tif", picture[..., :2].transpose(2, 0, 1), imagej=True)
+    mine = tmp_path / "out_kernel_Z1.tif"
+    mine.write_bytes(b"mine")
+    files = [tmp_path / "in.tif", "-o", tmp_path / "out.tif", "--axes", "ZYX"]
+    options = ["--field", "grid", "--save-kernel", "--model", model, "--device", "cpu"]
+    code, _, err = command("deblur", *files, *options)
+    assert code == 2
+    assert "out_kernel_Z1.tif" in err
+    assert "--overwrite" in err
+    assert mine.read_bytes() == b"mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.tif", mine.name]
+
+
 def test_shake_is_repeatable_and_blurs(
     tmp_path: Path, picture: NDArray[np.uint8], command: Program
 ) -> None:

@@ -35,6 +35,7 @@ from napari_deblur.cli.options import (
 from napari_deblur.cli.outputs import (
     Job,
     check_format,
+    check_new,
     folder_of,
     kernel_path,
     plan_jobs,
@@ -211,11 +212,16 @@ class _Task:
     @contextmanager
     def _opened(self, job: Job) -> Iterator[tuple[Stack, list[NDArray[Any]] | None, Any]]:
         """The images of a file, their kernels if they are known, and what takes the results."""
+        from napari_deblur.cli.kernel_files import paths_of_fields
         from napari_deblur.cli.work import open_stack
         from napari_deblur.files.images import create_image
 
         image, stack = open_stack(job.source, self.axes, self.channels)
         check_format(job.target, image)
+        if self.save_kernel and self.settings.field != "uniform":
+            # How many there will be is known only now.
+            for path in paths_of_fields(kernel_path(job.target), stack):
+                check_new(path, [job.source], overwrite=self.overwrite)
         known = None if self.kernel is None else self.kernel.for_slices(stack)
         with (
             folder_of(job.target),

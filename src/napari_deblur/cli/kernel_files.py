@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_deblur.engine.stacks import Stack
 
-__all__ = ["KernelFile", "write_grid", "write_kernels"]
+__all__ = ["KernelFile", "paths_of_fields", "write_grid", "write_kernels"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def write_kernels(path: Path, kernels: Sequence[NDArray[np.float32]], stack: Sta
         _write_one(path, kernels[0])
         return [path]
     if any(each.ndim == 4 for each in kernels):
-        paths = [path.with_stem(f"{path.stem}_{each.label}") for each in stack.slices]
+        paths = paths_of_fields(path, stack)
         for part, each in zip(paths, kernels, strict=True):
             _write_one(part, each)
         return paths
@@ -99,6 +99,13 @@ def write_kernels(path: Path, kernels: Sequence[NDArray[np.float32]], stack: Sta
     held = np.stack(padded).reshape(*stack.counted_shape, side, side)
     write_image(path, held, axes=f"{stack.counted_axes}YX")
     return [path]
+
+
+def paths_of_fields(path: Path, stack: Stack) -> list[Path]:
+    """Return the files of the fields of kernels of a stack: one for each slice, by its label."""
+    if len(stack.slices) == 1:
+        return [path]
+    return [path.with_stem(f"{path.stem}_{each.label}") for each in stack.slices]
 
 
 def _write_one(path: Path, kernel: NDArray[np.float32]) -> None:
