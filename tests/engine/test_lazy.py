@@ -12,7 +12,7 @@ import torch
 from scipy import ndimage
 
 import napari_deblur
-from napari_deblur.engine import lazy
+from napari_deblur.engine import lazy, lazy_shared
 from napari_deblur.engine.lazy import deblur_lazy
 from napari_deblur.engine.options import Options
 from napari_deblur.engine.pair import load_pair
@@ -163,11 +163,11 @@ def test_a_grid_owns_every_pixel_once_and_starts_where_the_network_samples():
 
 def test_a_kernel_is_estimated_from_windows_that_are_few(model, picture, monkeypatch):
     seen = []
-    find = lazy._find
-    monkeypatch.setattr(lazy, "_KERNEL_SIDE", 40)
-    monkeypatch.setattr(lazy, "_KERNEL_WINDOWS", 3)
+    find = lazy_shared._find
+    monkeypatch.setattr(lazy_shared, "_KERNEL_SIDE", 40)
+    monkeypatch.setattr(lazy_shared, "_KERNEL_WINDOWS", 3)
     monkeypatch.setattr(
-        lazy, "_find", lambda frames, told: seen.append(frames) or find(frames, told)
+        lazy_shared, "_find", lambda frames, told: seen.append(frames) or find(frames, told)
     )
     deblur_lazy(picture, **options(model))
     assert len(seen[0]) == 3

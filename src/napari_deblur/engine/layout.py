@@ -26,16 +26,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_deblur.blur.clipping import clipping_level
+from napari_deblur.engine.arrays import (
+    SMALLEST_SIDE,
+    ArraySource,
+    Window,
+    as_source,
+    check_dtype,
+    find_channels,
+    image_size,
+)
+from napari_deblur.engine.survey import extremes, find_saturation, shared_range, working_range
 from napari_deblur.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
@@ -44,38 +51,16 @@ __all__ = [
     "Layout",
     "Picture",
     "Window",
+    "as_source",
     "extremes",
+    "image_layout",
     "layout_within",
     "open_picture",
     "shared_range",
     "working_range",
 ]
 
-SMALLEST_SIDE = 16
-"""Smallest height and width in pixels that an image may have."""
-
-_FILLED = 0.25  # part of the nominal range that data must span to be kept in it
 _FARTHEST = 1e9  # ranges from black that a value may be away: its square is one of float32 yet
-_BAND = 1 << 24  # values looked at in one go when an array is surveyed
-_CLIPPING_BANDS = 4  # bands in which a plateau of clipped values is looked for
-
-Window = tuple[slice, slice]
-
-
-class ArraySource(Protocol):
-    """What an input must offer: a shape, a dtype, and slicing by one slice per axis."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes."""
-        ...
-
-    @property
-    def dtype(self) -> Any:
-        """Type of the values, anything that `numpy.dtype` understands."""
-        ...
-
-    def __getitem__(self, key: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -116,7 +101,7 @@ class Layout:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
-        return _size(self.shape, self.channel_axis)
+        return image_size(self.shape, self.channel_axis)
 
     @property
     def channels(self) -> int:
@@ -224,46 +209,6 @@ def open_picture(
     return Picture(array, layout)
 
 
-def as_source(image: ArraySource | ArrayLike) -> ArraySource:
-    """Take an image as something with a shape, a dtype and slicing; lazy arrays stay lazy.
-
-    Raises
-    ------
-    InputError
-        When it cannot be understood as an array of numbers.
-    """
-    if isinstance(image, np.ma.MaskedArray) and np.ma.is_masked(image):
-        raise InputError(
-            "the image is a masked array, and what lies under its mask blurs its surroundings all "
-            "the same: give the values as they are, image.data, or image.filled(...)"
-        )
-    if _is_lazy(image):
-        return cast("ArraySource", image)
-    try:
-        array = np.asarray(image)
-    except (ValueError, TypeError, RuntimeError):  # torch's, of a tensor with a gradient
-        array = np.empty((), dtype=object)
-    if array.dtype.kind in "OSUVMm":
-        raise InputError(
-            f"not an image: {type(image).__name__}; give a 2-D or 3-D array of numbers "
-            "(read files with napari_deblur.files.images.read_image)"
-        )
-    return array
-
-
-def _is_lazy(image: ArraySource | ArrayLike) -> bool:
-    """Whether an image can be read by slices; a torch tensor cannot, for its dtype is its own."""
-    if isinstance(image, np.generic) or not all(
-        hasattr(image, name) for name in ("shape", "dtype", "ndim", "__getitem__")
-    ):
-        return False
-    try:
-        np.dtype(image.dtype)  # type: ignore[union-attr]
-    except TypeError:
-        return False
-    return True
-
-
 def image_layout(
     array: ArraySource,
     *,
@@ -298,7 +243,7 @@ def image_layout(
     """
     bounds = extremes(array, channel_axis=channel_axis)
     if saturation is None:
-        saturation = _find_saturation(array, channel_axis)
+        saturation = find_saturation(array, channel_axis)
     return layout_within(
         array,
         bounds,
@@ -332,8 +277,8 @@ def layout_within(
     InputError
         See `image_layout`.
     """
-    dtype = _check_dtype(array)
-    axis, alpha = _find_channels(tuple(array.shape), channel_axis)
+    dtype = check_dtype(array)
+    axis, alpha = find_channels(tuple(array.shape), channel_axis)
     least, most = bounds
     if value_range is None:
         low, high = working_range(dtype, least, most)
@@ -378,61 +323,6 @@ def _power(values: Any, exponent: float) -> Any:
     return values if exponent == 1 else np.copysign(np.abs(values) ** exponent, values)
 
 
-def _find_saturation(array: ArraySource, channel_axis: int | None) -> float:
-    """Value from which an array is clipped, by the values of some bands that are spread over it."""
-    axis, alpha = _find_channels(tuple(array.shape), channel_axis)
-    bands = _plan_bands(array, axis)
-    chosen = np.linspace(0, len(bands) - 1, min(len(bands), _CLIPPING_BANDS)).round().astype(int)
-    values = [_band(array, axis, bands[index], alpha=alpha).ravel() for index in chosen]
-    return clipping_level(np.concatenate(values))
-
-
-def shared_range(
-    images: Iterable[ArraySource], *, channel_axis: int | None = None
-) -> tuple[float, float]:
-    """Black and white that images of one kind share, such as the slices of a stack.
-
-    Parameters
-    ----------
-    images : iterable of arrays
-        At least one; see `image_layout`.  They are read in bands, one after the other.
-    channel_axis : int, optional
-        See `image_layout`.
-
-    Returns
-    -------
-    low, high : float
-        What `image_layout` would find for all of them side by side.
-
-    Raises
-    ------
-    InputError
-        When one of them is no image.
-    """
-    least, most = math.inf, -math.inf
-    for image in images:
-        low, high = extremes(image, channel_axis=channel_axis)
-        least, most = min(least, low), max(most, high)
-    return working_range(np.dtype(image.dtype), least, most)
-
-
-def extremes(
-    image: ArraySource, *, channel_axis: int | None = None, first_row: int = 0
-) -> tuple[float, float]:
-    """Smallest and largest value of an image, alpha not counted; see `shared_range`.
-
-    Of a band of an image `first_row` says where it begins, for the message of the error.
-
-    Raises
-    ------
-    InputError
-        When it is no image.
-    """
-    _check_dtype(image)
-    axis, alpha = _find_channels(tuple(image.shape), channel_axis)
-    return _survey(image, axis, first_row, alpha=alpha)
-
-
 def _two_numbers(value_range: tuple[float, float]) -> tuple[float, float]:
     try:
         low, high = (float(value) for value in value_range)
@@ -442,130 +332,6 @@ def _two_numbers(value_range: tuple[float, float]) -> tuple[float, float]:
             "and white"
         ) from error
     return low, high
-
-
-def _check_dtype(array: ArraySource) -> np.dtype[Any]:
-    dtype: np.dtype[Any] = np.dtype(array.dtype)
-    if dtype.kind in "ui" or (dtype.kind == "f" and dtype.itemsize <= 8):
-        return dtype
-    advice = {
-        "b": "give the picture itself rather than a mask",
-        "c": "give its magnitude, numpy.abs(image)",
-        "f": "convert it with image.astype(float)",
-    }.get(dtype.kind, "convert it to numbers")
-    raise InputError(
-        f"images of dtype {dtype} cannot be deblurred: allowed are integers and floats of up to 64 "
-        f"bits; {advice}"
-    )
-
-
-def _find_channels(shape: tuple[int, ...], channel_axis: int | None) -> tuple[int | None, bool]:
-    """Non-negative channel axis or None, and whether the last channel is alpha."""
-    if not all(isinstance(side, int | np.integer) for side in shape):  # dask calls them NaN
-        raise InputError(
-            f"the image's shape {shape} is not known before it is computed: give its sides, in "
-            "dask with image.compute_chunk_sizes()"
-        )
-    text = " x ".join(map(str, shape)) or "a single number"
-    if len(shape) not in (2, 3):
-        raise InputError(
-            f"not an image: {len(shape)} dimensions ({text}); give (Y, X), or three axes with one "
-            "of channels, and take stacks slice by slice"
-        )
-    if 0 in shape:
-        raise InputError(f"the image is empty ({text}): give at least 16 x 16 pixels")
-    axis, alpha = _channel_axis(shape, channel_axis, text)
-    if min(_size(shape, axis)) < SMALLEST_SIDE:
-        height, width = _size(shape, axis)
-        hint = "" if axis is None else f" (channels on axis {axis} of {text})"
-        raise InputError(
-            f"the image has {height} x {width} pixels{hint}: at least {SMALLEST_SIDE} x "
-            f"{SMALLEST_SIDE} are needed; take a larger part"
-        )
-    return axis, alpha
-
-
-def _channel_axis(
-    shape: tuple[int, ...], channel_axis: int | None, text: str
-) -> tuple[int | None, bool]:
-    if len(shape) == 2:
-        if channel_axis is not None:
-            raise InputError(
-                f"channel_axis {channel_axis} does not go with a 2-D image ({text}): leave it out"
-            )
-        return None, False
-    if channel_axis is None:
-        if shape[2] not in (1, 3, 4):
-            raise InputError(
-                f"an image of {text} has {shape[2]} values on its last axis, where RGB has 3 and "
-                "RGBA 4: name the axis of the channels with channel_axis, or take stacks slice by "
-                "slice"
-            )
-        return 2, shape[2] == 4
-    if not isinstance(channel_axis, int | np.integer) or not -3 <= channel_axis < 3:
-        raise InputError(f"channel_axis {channel_axis!r} is not an axis of {text}: give -3 to 2")
-    return channel_axis % 3, False
-
-
-def _size(shape: tuple[int, ...], channel_axis: int | None) -> tuple[int, int]:
-    height, width = (side for axis, side in enumerate(shape) if axis != channel_axis)
-    return height, width
-
-
-def _survey(
-    array: ArraySource, axis: int | None, first_row: int, *, alpha: bool
-) -> tuple[float, float]:
-    """Smallest and largest value, alpha not counted, read in bands of rows."""
-    least, most = math.inf, -math.inf
-    for start, band in _bands(array, axis, alpha=alpha):
-        if band.dtype.kind == "f" and not np.isfinite(band).all():
-            bad = np.argwhere(~np.isfinite(band))
-            height, width = _size(tuple(array.shape), axis)
-            _, row, column = bad[0]
-            raise InputError(
-                f"the image of {height} x {width} pixels holds {band[tuple(bad[0])]} at row "
-                f"{first_row + start + row}, column {column}: every value must be finite; replace "
-                "it, for instance with numpy.nan_to_num"
-            )
-        least, most = min(least, float(band.min())), max(most, float(band.max()))
-    return least, most
-
-
-def _bands(
-    array: ArraySource, axis: int | None, *, alpha: bool
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """First row and channels-first values of one band of rows after the other."""
-    for rows in _plan_bands(array, axis):
-        yield rows.start, _band(array, axis, rows, alpha=alpha)
-
-
-def _plan_bands(array: ArraySource, axis: int | None) -> list[slice]:
-    """Rows of bands that cover an array."""
-    height, width = _size(tuple(array.shape), axis)
-    per_row = width * (1 if axis is None else array.shape[axis])
-    step = max(SMALLEST_SIDE, _BAND // per_row)
-    return [slice(start, min(start + step, height)) for start in range(0, height, step)]
-
-
-def _band(array: ArraySource, axis: int | None, rows: slice, *, alpha: bool) -> NDArray[Any]:
-    """Channels-first values of a band of rows."""
-    index = [rows, slice(0, _size(tuple(array.shape), axis)[1])]
-    if axis is None:
-        return np.asarray(array[tuple(index)])[np.newaxis]
-    index.insert(axis, slice(None))
-    band = np.moveaxis(np.asarray(array[tuple(index)]), axis, 0)
-    return band[:-1] if alpha else band
-
-
-def working_range(dtype: np.dtype[Any], least: float, most: float) -> tuple[float, float]:
-    """Values that become 0 and 1 by the rule in this module's description."""
-    if dtype.kind == "u":
-        nominal = float(np.iinfo(dtype).max)
-    elif dtype.kind == "f" and least >= 0 and most <= 1:
-        nominal = 1.0
-    else:
-        return least, most
-    return (0.0, nominal) if most - least >= _FILLED * nominal else (least, most)
 
 
 def _limits(dtype: np.dtype[Any], least: float, most: float) -> tuple[float, float]:
