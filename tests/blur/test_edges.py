@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from napari_deblur.blur.boundaries import crop_padding, pad_for_deconvolution
+from napari_deblur.blur.deconvolution import data_term, gradient_data_step
 from napari_deblur.blur.edges import (
     differences,
     sparse_edges,
@@ -34,6 +36,31 @@ def test_piecewise_constant_image_is_recovered_from_its_blur() -> None:
 
     error, before = ((x - sharp).square().mean() for x in (latent, blurry))
     assert error < before / 20
+
+
+def _step_by_step(blurry: torch.Tensor, kernel: torch.Tensor, sparsity: float) -> torch.Tensor:
+    """The splitting as its formula has it."""
+    image = pad_for_deconvolution(blurry, kernel)
+    term = data_term(image, kernel)
+    beta = 2 * sparsity
+    while beta < 1e5:
+        down, across = torch.roll(image, -1, -2) - image, torch.roll(image, -1, -1) - image
+        edge = down.square() + across.square() > sparsity / beta
+        image = gradient_data_step(term, down * edge, across * edge, 1 / beta)
+        beta *= 2
+    return crop_padding(image, (blurry.shape[-2], blurry.shape[-1]), kernel.shape[-1])
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 41, 64), (2, 3, 30, 25)])
+def test_rounds_without_allocations_give_what_the_formula_gives(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(4)
+    blurry = torch.from_numpy(rng.random(shape)).cumsum(-1) % 1
+    kernel = torch.from_numpy(rng.random((shape[0], 7, 7)))
+    kernel /= kernel.sum(dim=(1, 2), keepdim=True)
+    before = blurry.clone()
+    latent = sparse_edges(blurry, kernel, 2e-3)
+    torch.testing.assert_close(latent, _step_by_step(blurry, kernel, 2e-3), rtol=0, atol=1e-11)
+    torch.testing.assert_close(blurry, before, rtol=0, atol=0)
 
 
 def test_a_larger_penalty_leaves_fewer_edges() -> None:

@@ -10,8 +10,9 @@ No torch here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,35 +80,38 @@ def fade_blocks(tiles: Sequence[Tile], halo: int) -> tuple[Block, ...]:
     Parameters
     ----------
     tiles : sequence of Tile
-        All of one image, on a grid, row by row.
+        All of one image, on a grid.
     halo : int
         Pixels that their windows reach beyond what they own.
 
     Returns
     -------
     tuple of Block
-        They reach a third of the halo into each other, and at most half of what any owns.
+        They reach a third of the halo into each other, and at most half of what either owns.
     """
-    size = [part.stop for part in tiles[-1].owned]
-    sides = [
-        part.stop - part.start
-        for tile in tiles
-        for part, length in zip(tile.owned, size, strict=True)
-        if part.stop - part.start < length
-    ]
-    reach = min(halo // _SHARE, min(sides, default=0) // 2)
-
-    def grown(part: slice, length: int) -> slice:
-        return slice(max(0, part.start - reach), min(length, part.stop + reach))
-
+    rows, columns = (
+        _grow(((tile.owned[axis].start, tile.owned[axis].stop) for tile in tiles), halo // _SHARE)
+        for axis in (0, 1)
+    )
     return tuple(
         Block(
             tile.source,
             tile.owned,
-            (grown(tile.owned[0], size[0]), grown(tile.owned[1], size[1])),
+            (rows[tile.owned[0].start], columns[tile.owned[1].start]),
         )
         for tile in tiles
     )
+
+
+def _grow(parts: Iterable[tuple[int, int]], reach: int) -> dict[int, slice]:
+    """Parts of an axis by where they start, each longer by `reach` where another follows."""
+    ordered = sorted(set(parts))
+    halves = [(stop - start) // 2 for start, stop in ordered]
+    reaches = [0, *(min(reach, *each) for each in pairwise(halves)), 0]
+    return {
+        start: slice(start - before, stop + after)
+        for (start, stop), (before, after) in zip(ordered, pairwise(reaches), strict=True)
+    }
 
 
 class Blender:
@@ -121,8 +125,11 @@ class Blender:
 
     def __init__(self, width: int) -> None:
         self._width = width
-        self._above: NDArray[np.float32] | None = None  # what a row of blocks left to the next
-        self._left: NDArray[np.float32] | None = None  # what a block left to the next in its row
+        # What the row of blocks above left to this one, what this one leaves to the next, and what
+        # a block left to the next one in its row.
+        self._above: NDArray[np.float32] | None = None
+        self._below: NDArray[np.float32] | None = None
+        self._left: NDArray[np.float32] | None = None
 
     def add(self, block: Block, values: NDArray[np.float32]) -> tuple[Window, NDArray[np.float32]]:
         """Add a block.
@@ -149,17 +156,19 @@ class Blender:
         height, width = rows.stop - rows.start, columns.stop - columns.start
         self._left = summed[:, :, width:].copy() if width < summed.shape[2] else None
         summed = summed[:, :, :width]
-        if rows.start and self._above is not None:
+        if columns.start == 0:
+            self._above, self._below = self._below, None
+        if self._above is not None:
             summed[:, : self._above.shape[1]] += self._above[:, :, columns]
         if height < summed.shape[1]:
             self._leave(summed[:, height:], columns)
         return (rows, columns), summed[:, :height]
 
     def _leave(self, strip: NDArray[np.float32], columns: slice) -> None:
-        """Keep a strip for the next row of blocks, in the place of one that has been used."""
-        if self._above is None:
-            self._above = np.empty((*strip.shape[:2], self._width), np.float32)
-        self._above[:, :, columns] = strip
+        """Keep a strip for the next row of blocks."""
+        if self._below is None:
+            self._below = np.empty((*strip.shape[:2], self._width), np.float32)
+        self._below[:, :, columns] = strip
 
 
 def _complete(owned: slice, counts: slice) -> slice:
