@@ -199,6 +199,13 @@ def test_a_strip_of_16_by_20000_pixels_is_deblurred(model):
     assert kernel.sum() == pytest.approx(1, abs=1e-5)
 
 
+def test_an_image_far_smaller_than_the_kernel_that_is_looked_for_is_deblurred(model):
+    """At the coarsest scale its short side would be less than a pixel."""
+    strip = np.random.default_rng(20).integers(0, 256, (16, 40), np.uint8)
+    sharp = napari_deblur.deblur(strip, model=model, device="cpu", kernel_size=171, refine=1)
+    assert sharp.shape == strip.shape
+
+
 @pytest.mark.parametrize("dtype", OTHERS)
 @pytest.mark.parametrize("call", [napari_deblur.deblur, napari_deblur.estimate_kernel])
 def test_what_holds_no_real_numbers_is_refused_with_its_type(model, dtype, call):

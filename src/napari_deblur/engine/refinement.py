@@ -225,7 +225,8 @@ def _shrink(views: _Views, scale: Scale) -> _Views:
 def _resize(view: torch.Tensor, factor: float) -> torch.Tensor:
     if factor == 1:
         return view
-    size = [max(1, round(side * factor)) for side in view.shape[-2:]]
+    # Two pixels at least, without which a thin image has no gradient.
+    size = [max(2, round(side * factor)) for side in view.shape[-2:]]
     return functional.interpolate(view, size=size, mode="bilinear", antialias=True)
 
 
