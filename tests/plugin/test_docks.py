@@ -118,6 +118,21 @@ def test_an_estimated_kernel_is_taken_for_its_image_and_for_no_other(dock, finis
     assert deblur._kernel.value == "each"
 
 
+def test_a_new_widget_takes_what_is_selected_and_of_a_result_its_source(dock, finished, make_layer):
+    viewer, deblur = dock("Deblur")
+    viewer.add_layer(make_layer("rgb"))
+    layer = viewer.add_layer(make_layer("yx uint8"))
+    viewer.layers.selection.active = layer
+    deblur.source.image.value = layer
+    finished(deblur)
+    viewer.layers.selection.active = viewer.layers["yx uint8 deblurred"]
+    _, estimate = dock("Estimate blur kernel", viewer)
+    assert estimate.source.image.value == layer
+    viewer.layers.selection.active = viewer.layers["rgb"]
+    _, shake = dock("Simulate camera shake", viewer)
+    assert shake.source.image.value == viewer.layers["rgb"]
+
+
 def test_the_truth_is_asked_for_only_where_there_could_be_one(dock, finished, make_layer):
     viewer, widget = dock("Deblur")
     layer = viewer.add_layer(make_layer("yx uint8"))

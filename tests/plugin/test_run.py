@@ -89,6 +89,25 @@ def test_the_activity_dock_shows_the_run_and_can_cancel_it(running, slow, qtbot)
 
 
 @pytest.mark.gui
+def test_a_main_thread_that_was_busy_catches_up(dock, monkeypatch, qtbot, make_layer):
+    """Steps wait for it by the hundred, and napari's bar runs them inside of each other."""
+    left = threading.Event()
+
+    def task(request):
+        yield from (Step(tile / 3000, f"tile {tile} of 3000") for tile in range(3000))
+        left.set()
+        return [(request.layer.data, {"name": "made", "metadata": {}}, "image")]
+
+    monkeypatch.setattr("napari_deblur.plugin.deblur_dock.deblur_task", task)
+    viewer, widget = dock("Deblur")
+    viewer.add_layer(make_layer("yx uint8"))
+    widget._run.native.click()
+    assert left.wait(60), "the worker goes on by itself while nobody listens"
+    qtbot.waitUntil(lambda: widget.state is State.IDLE, timeout=60_000)
+    assert "made" in viewer.layers
+
+
+@pytest.mark.gui
 def test_a_second_run_has_to_wait(running, dock, qtbot):
     viewer, widget = running
     _, other = dock("Simulate camera shake", viewer)

@@ -53,15 +53,15 @@ def test_the_widgets_are_functions_too(root, tiny_model, make_napari_viewer, qtb
 
 
 @pytest.mark.slow
-def test_training_runs_as_it_stands_there(root, tmp_path, monkeypatch):
-    """Only the time is cut short; the layers are those of the page's first block."""
+def test_training_runs_as_it_stands_there(root, tiny_model, tmp_path, monkeypatch):
+    """Only model and time are others; the layers are those of the page's first block."""
     pytest.importorskip("lightning")
     monkeypatch.chdir(tmp_path)
     parts = blocks(root)
-    [training] = [code for title, code in parts if "a minute" in title]
-    short = training.replace("minutes=1", "minutes=0.05")
+    [training] = [code for title, code in parts if "half an hour" in title]
+    short = training.replace('recipe="compact", minutes=30', 'recipe="tiny", minutes=0.02')
     assert short != training
     space: dict[str, object] = {}
-    exec(compile(parts[0][1] + short, PAGE, "exec"), space)
+    exec(compile(with_model(parts[0][1], tiny_model) + short, PAGE, "exec"), space)
     assert space["deblurred"][0].shape == (160, 160)
     assert (tmp_path / "runs" / "mine" / "joint" / "synthesis.safetensors").is_file()

@@ -15,6 +15,7 @@ from napari.layers import Image
 from napari_deblur.engine.layout import SMALLEST_SIDE
 from napari_deblur.errors import DeblurError
 from napari_deblur.plugin.fields import channel_choices, image_choices, image_field, level_choices
+from napari_deblur.plugin.provenance import record_of
 from napari_deblur.plugin.slices import Index, LayerView, view_layer
 
 __all__ = ["ImageFields"]
@@ -107,8 +108,12 @@ class ImageFields:
         self.level_field.visible = layer is not None and bool(layer.multiscale)
 
     def take_selected(self) -> None:
-        """Choose the layer that is selected in the viewer, where it can be chosen."""
+        """Choose the layer that is selected in the viewer; of a result, what it was made from."""
         selected = None if self._viewer is None else self._viewer.layers.selection.active
+        about = None if selected is None else record_of(selected)
+        if about is not None and about["kind"] != "shaken":
+            source = about["source"]["name"]
+            selected = next((each for each in self.layers() if each.name == source), None)
         if selected is not None and selected in self.image.choices:
             self.image.value = selected
 

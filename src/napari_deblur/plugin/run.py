@@ -130,7 +130,8 @@ class Runner:
         self._worker: GeneratorWorker | None = None
         self._task: Task | None = None
         self._bar: _DockProgress | None = None
-        self._began = 0.0
+        self._began, self._part_done = 0.0, 0.0
+        self._moving = False
         self._outcome: _Outcome = None
         self._stop = threading.Event()
         self.title = ""
@@ -148,7 +149,7 @@ class Runner:
         if activity.title:
             raise RuntimeError(f"{activity.title} is running: wait for it or cancel it")
         self.title, self._task, self._outcome = title, task, None
-        self._began, self.seconds_left = time.monotonic(), None
+        self._began, self._part_done, self.seconds_left = time.monotonic(), 0.0, None
         self.state = State.RUNNING
         self._bar = _DockProgress(title, self.cancel)
 
@@ -182,6 +183,8 @@ class Runner:
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Step):
             self._on_step(event)
+            if event.done < self._part_done:
+                return  # a later one came meanwhile
         if self._listener is not None and self.state is State.RUNNING:
             self._listener.on_event(event)
 
@@ -189,8 +192,17 @@ class Runner:
         passed = time.monotonic() - self._began
         if step.done > 0:
             self.seconds_left = passed / step.done * (1 - step.done)
-        if self._bar is not None:
-            self._bar.update(max(0, round(step.done * _UNITS) - self._bar.n))
+        self._part_done = step.done
+        if self._moving:
+            return
+        # napari's bar lets waiting events run, among them further steps; where the main thread was
+        # busy these are many.  They would move the bar inside of each other: the first one does.
+        self._moving = True
+        try:
+            while self._bar is not None and self._bar.n < round(self._part_done * _UNITS):
+                self._bar.update(round(self._part_done * _UNITS) - self._bar.n)
+        finally:
+            self._moving = False
 
     def _on_returned(self, outcome: _Outcome) -> None:
         self._outcome = outcome
