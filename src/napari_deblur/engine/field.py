@@ -20,12 +20,12 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from scipy import signal
 
 from napari_deblur.blur.alternation import energy, resize_kernel
 from napari_deblur.blur.edges import differences
 from napari_deblur.blur.field import FieldGrid, KernelField
 from napari_deblur.blur.kernel import kernel_support
+from napari_deblur.blur.likeness import kernel_likeness
 from napari_deblur.blur.motion import MotionDensity, fit_density
 from napari_deblur.engine.estimation import estimate
 from napari_deblur.engine.local import count_local_steps, find_local_kernels
@@ -273,12 +273,6 @@ def _costs(
     )
 
 
-def _likeness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Normalised correlation of two kernels at their best shift."""
-    correlation = signal.fftconvolve(one, other[::-1, ::-1])
-    return float(correlation.max() / np.linalg.norm(one) / np.linalg.norm(other))
-
-
 def _positions(grid: FieldGrid) -> NDArray[np.float64]:
     """Middles of the cells (n, 2), in pixels from the middle of the image."""
     centres = np.array([grid.centre(cell) for cell in grid.cells])
@@ -329,7 +323,7 @@ def _separate(
         weights = [float(evidence[each]) for each in around]
         means[cell] = np.average([table[each] for each in around], axis=0, weights=weights)
     for cell, mean in means.items():
-        if _likeness(table[cell], np.asarray(mean, np.float32)) < _LEAST_LIKENESS:
+        if kernel_likeness(table[cell], np.asarray(mean, np.float32)) < _LEAST_LIKENESS:
             trusted[cell] = False
     made = table.copy()
     for cell in grid.cells:

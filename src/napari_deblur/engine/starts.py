@@ -14,9 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import scipy.signal
 
 from napari_deblur.blur.alternation import Schedule, resize_kernel, straight_start
+from napari_deblur.blur.likeness import kernel_likeness
 from napari_deblur.blur.marks import sparse_marks
 
 if TYPE_CHECKING:
@@ -137,15 +137,9 @@ def best_and_different(
     kept: list[NDArray[np.float32]] = []
     passed: list[NDArray[np.float32]] = []
     for kernel in ordered:
-        alike = any(_correlation(kernel, other) > _ALIKE for other in kept)
+        alike = any(kernel_likeness(kernel, other) > _ALIKE for other in kept)
         (passed if alike else kept).append(kernel)
     return [*kept, *passed][:count]
-
-
-def _correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """Largest normalised correlation of two kernels (m, m) over all shifts."""
-    products = scipy.signal.correlate(first, second)
-    return float(products.max() / (np.linalg.norm(first) * np.linalg.norm(second)))
 
 
 def _from_network(
