@@ -199,8 +199,10 @@ class Runner:
         # busy these are many.  They would move the bar inside of each other: the first one does.
         self._moving = True
         try:
-            while self._bar is not None and self._bar.n < round(self._part_done * _UNITS):
-                self._bar.update(round(self._part_done * _UNITS) - self._bar.n)
+            shown = None
+            while self._bar is not None and shown != self._part_done:
+                shown = self._part_done
+                self._bar.update(max(0, round(shown * _UNITS) - self._bar.n))
         finally:
             self._moving = False
 
