@@ -161,6 +161,8 @@ def test_bad_options(
         (["evaluate", "levin", "."], "im1_kernel1_blurry"),
         (["evaluate", "levin", ".", "--method", "magic"], "magic"),
         (["evaluate", "gopro", "."], "gopro"),
+        (["evaluate", "levin", ".", "--keep-kernels", "pairs.tif"], "pairs.tif"),
+        (["evaluate", "levin", ".", "--keep-kernels", "p.npz", "--known-kernel"], "--known-kernel"),
         (["models", "path", "no-such-model"], "no-such-model"),
         (["demo", "--out", "image.tif"], r"image\.tif"),
         (["deblur", "image.tif"], "-o"),

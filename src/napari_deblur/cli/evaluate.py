@@ -23,6 +23,7 @@ from napari_deblur.cli.options import (
 from napari_deblur.cli.outputs import check_new, make_folder
 from napari_deblur.cli.progress import progress_bar
 from napari_deblur.defaults import DEFAULT_ROUNDS
+from napari_deblur.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,6 +82,14 @@ def evaluate(  # noqa: PLR0913  one parameter for each option
     json: Annotated[
         Path | None, typer.Option(metavar="F", help="Also write every image's figures as JSON.")
     ] = None,
+    keep_kernels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="F.npz",
+            help="In a blind run, also write the true kernels and those found, for the training "
+            "of a synthesis network (stage.synthesis.pairs).",
+        ),
+    ] = None,
     model: Model = "default",
     device: Device = "auto",
     tile: Tile = None,
@@ -119,6 +128,8 @@ def evaluate(  # noqa: PLR0913  one parameter for each option
     """
     if json is not None:
         check_new(json, [], overwrite=overwrite)
+    if keep_kernels is not None:
+        _check_pairs(keep_kernels, known_kernel=known_kernel, overwrite=overwrite)
     from napari_deblur.evaluation.methods import find_method
     from napari_deblur.evaluation.report import format_report, to_json
 
@@ -165,6 +176,8 @@ def evaluate(  # noqa: PLR0913  one parameter for each option
     if json is not None:
         _write(json, to_json(benchmark.value, label, rows, {**settings, **simulation}))
     say(format_report(benchmark.value, label, rows))
+    if keep_kernels is not None:
+        _write_pairs(keep_kernels, rows)
 
 
 def _start(
@@ -193,6 +206,22 @@ def _start(
     pairs = module.find_cases(folder, **simulation)
     rows = run(pairs, method, module.PROTOCOL, known_kernel=known_kernel, error_ratio=error_ratio)
     return len(pairs), rows
+
+
+def _check_pairs(path: Path, *, known_kernel: bool, overwrite: bool) -> None:
+    if known_kernel:
+        raise InputError("With --known-kernel no kernels are found; leave out --keep-kernels")
+    if path.suffix != ".npz":
+        raise InputError(f"Kernels are kept in an .npz file, not in '{path}'; name it F.npz")
+    check_new(path, [], overwrite=overwrite)
+
+
+def _write_pairs(path: Path, rows: list[Row]) -> None:
+    from napari_deblur.evaluation.kernel_pairs import write_pairs
+
+    make_folder(path)
+    kept, count = write_pairs(path, (row.kernels for row in rows))
+    say(f"kept {kept} of {count} kernels in '{path}'")
 
 
 def _write(path: Path, text: str) -> None:

@@ -116,6 +116,14 @@ class Protocol:
 
 
 @dataclass(frozen=True)
+class KernelPair:
+    """A kernel and what was found in its place, (m, m) float32 each, sum 1, maybe of two sizes."""
+
+    true: NDArray[np.float32]
+    found: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Row:
     """The figures of one case.
 
@@ -131,6 +139,8 @@ class Row:
         Wall-clock time of the restoration.
     shift
         ``(dy, dx)`` in pixels at which the estimate fits best.
+    kernels
+        In a blind run, where the true kernel is known.
     """
 
     name: str
@@ -138,6 +148,7 @@ class Row:
     scores: Mapping[str, float]
     seconds: float
     shift: tuple[float, float]
+    kernels: KernelPair | None = None
 
 
 def score(
@@ -239,9 +250,11 @@ def _evaluate_case(
     restored = method.deconvolve(blurry, kernel)
     seconds = time.perf_counter() - start
     scores, error, shift = score(restored, sharp, protocol)
+    pair = None
     if method.needs_kernel and not known_kernel and kernel is not None and truth is not None:
+        pair = KernelPair(truth, kernel)
         scores["kernel_similarity"] = metrics.kernel_similarity(kernel, truth)
         if error_ratio:
             _, ideal, _ = score(method.deconvolve(blurry, truth), sharp, protocol)
             scores["error_ratio"] = metrics.error_ratio(error, ideal)
-    return Row(case.name, case.group, scores, seconds, shift)
+    return Row(case.name, case.group, scores, seconds, shift, pair)
