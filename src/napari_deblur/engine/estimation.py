@@ -92,10 +92,10 @@ def estimate(
 
 
 def shrink(values: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
-    """Scale (h, w) by `factor`, at most 1, without aliasing."""
+    """Scale (h, w) by `factor`, at most 1, without aliasing; two pixels are left at least."""
     if factor == 1:
         return values
-    size = [max(1, round(side * factor)) for side in values.shape]
+    size = [max(2, round(side * factor)) for side in values.shape]
     batch = torch.from_numpy(np.ascontiguousarray(values))[None, None]
     shrunk = functional.interpolate(batch, size=size, mode="bilinear", antialias=True)
     return np.asarray(shrunk[0, 0].numpy())
