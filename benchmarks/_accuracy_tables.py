@@ -102,7 +102,13 @@ def pooled(results: dict[str, Any]) -> str:
 
 def real(results: dict[str, Any]) -> str:
     """One line for each photograph and program."""
-    return _table(*real_table(results), f"Weights `{results['weights']}`.")
+    caption = (
+        f"Their kernels, a row for each of {', '.join(results['photographs'])}: found by the "
+        'default model, and with `model="auto"` (square root of the values).'
+    )
+    picture = f"![{caption}](images/real-kernels.png)"
+    note = f"Weights `{results['weights']}`.\n\n{caption}\n\n{picture}"
+    return _table(*real_table(results), note)
 
 
 def durations(results: dict[str, Any]) -> str:
