@@ -89,8 +89,11 @@ def pictures(results: dict[str, Any]) -> str:
 
 def fields(results: dict[str, Any]) -> str:
     """One line for each kind of field."""
-    count = max(len(scenes) for scenes in results["scenes"].values())
-    note = f"PSNR in dB, means over {count} photographs; weights `{results['weights']}`."
+    counts = sorted({len(scenes) for scenes in results["scenes"].values()})
+    note = (
+        f"PSNR in dB, means over {' or '.join(map(str, counts))} photographs; weights "
+        f"`{results['weights']}`."
+    )
     return _table(*field_table(results), note)
 
 
