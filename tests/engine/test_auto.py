@@ -95,6 +95,21 @@ def test_without_a_classifier_every_size_is_tried(
     choice = auto.choose(Options(model="auto"), frames, CPU)
     assert choice == auto.Choice("default", (31, 61, 85))
     assert auto.choose(Options(model="medium"), frames, CPU) == auto.Choice("medium")
+    assert auto.choose(Options(), frames, CPU) == auto.Choice("default")
+
+
+@pytest.mark.parametrize(
+    ("logits", "sizes"),
+    [([9, 0, 0], ()), ([0, 0.5, 0], ()), ([0, 3, 0], (31, 61)), ([0, 0, 9], (31, 85))],
+)
+def test_the_default_model_looks_for_larger_kernels_too_where_its_own_are_all_but_ruled_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frames: list, logits: list[float], sizes: tuple
+) -> None:
+    _install(monkeypatch, tmp_path, logits, own=True)
+    choice = auto.choose(Options(), frames, CPU)
+    assert (choice.model, choice.kernel_sizes) == ("default", sizes)
+    for told in (Options(kernel_size=45), Options(refine=0), Options(model="medium")):
+        assert auto.choose(told, frames, CPU) == auto.Choice(told.model)
 
 
 def test_a_run_begins_with_the_size_of_the_class(

@@ -1,11 +1,16 @@
-"""``model="auto"``: which pair an image's blur asks for, and which sizes of kernel to look for.
+"""Which pair an image's blur asks for, and which sizes of kernel to look for.
 
 The blur-size classifier tells the size class (paper, section 3.3: three classes, a pair for each).
 Where the class's own pair is not among the known models the default, a general pair, takes its
 place.  The kernel is looked for at the size of the class: a support that is too small often shows
 no sign of it (the kernel is not cut off at its rim), and one that is too large may go astray.
 Where no classifier is known every size is tried, and the kernel that explains the image best
-counts; that is dearer and less sure, as kernels on a small support tend to explain it cheaply.
+counts; that is dearer.
+
+That is ``model="auto"``.  The default model looks for kernels of its own size, and of that of the
+class as well where the classifier is all but sure that its own is too small: growing a kernel until
+it is no longer cut off at its rim hardly ever starts on wide blur.  The classifier takes smooth
+scenes for blurry ones, so that mild blur must keep its chance.
 """
 
 from __future__ import annotations
@@ -38,12 +43,14 @@ if TYPE_CHECKING:
 
 __all__ = ["AUTO", "Choice", "choose", "class_chances"]
 
+_DEFAULT = "default"
 AUTO = "auto"
 """Name that stands for the model of the blur's size class."""
 
 _MOST_FRAMES = 8
 _LARGEST_VIEW = 1024  # side in pixels of what is read of an image
 _SURE = 0.5  # chance from which the blur is believed to reach a class
+_FITS = 0.2  # chance of the first class up to which the default model looks for larger kernels too
 
 
 @dataclass(frozen=True)
@@ -81,8 +88,8 @@ def choose(
     Parameters
     ----------
     options : Options
-        `model` is taken as it is, unless it is "auto".  `kernel_size`, where it is given, tells
-        the class.
+        `model` is taken as it is, unless it is "auto"; the sizes are left open, unless it is that
+        or "default".  `kernel_size`, where it is given, tells the class.
     frames : sequence of (Picture, Region)
         Images, and the part of each that counts; of many, some that are spread over all.
     device : torch.device
@@ -100,18 +107,34 @@ def choose(
         When the classifier's weights are damaged or cannot be fetched, or its classes are not the
         three of this version.
     """
-    if options.model != AUTO:
-        return Choice(options.model)
     size = options.kernel_size if kernel is None else kernel_support(kernel)
-    if size is not None:
-        return Choice(_pair_of(_class_of(size)))
+    if options.model == AUTO:
+        if size is not None:
+            return Choice(_pair_of(_class_of(size)))
+        return _choose_freely(frames, device)
+    if options.model != _DEFAULT or size is not None or options.refine == 0:
+        return Choice(options.model)
+    chances = _ask(frames, device)
+    if not chances or chances[0] > _FITS:
+        return Choice(_DEFAULT, (), chances)
+    return Choice(_DEFAULT, (_largest_of(0), _largest_of(_believed(chances))), chances)
+
+
+def _choose_freely(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> Choice:
+    chances = _ask(frames, device)
+    if not chances:
+        return Choice(_DEFAULT, tuple(map(_largest_of, range(len(SIZE_CLASSES)))))
+    number = _believed(chances)
+    return Choice(_pair_of(number), (_largest_of(number),), chances)
+
+
+def _ask(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> tuple[float, ...]:
+    """Chance of each size class; empty where no classifier is known."""
     entry = classifier_entry()
     if entry is None:
-        return Choice("default", tuple(_made_odd(limits[1]) for limits in SIZE_CLASSES))
+        return ()
     network = _open(weights_path(entry), entry.sha256, device)
-    chances = class_chances(network, [_view(*frame) for frame in _some(frames)], device)
-    number = _believed(chances)
-    return Choice(_pair_of(number), (_made_odd(SIZE_CLASSES[number][1]),), tuple(chances))
+    return tuple(class_chances(network, [_view(*frame) for frame in _some(frames)], device))
 
 
 def _class_of(size: int) -> int:
@@ -121,7 +144,7 @@ def _class_of(size: int) -> int:
 
 
 def _pair_of(number: int) -> str:
-    return pair_of_class(SIZE_CLASSES[number]) or "default"
+    return pair_of_class(SIZE_CLASSES[number]) or _DEFAULT
 
 
 @torch.inference_mode()
@@ -158,7 +181,9 @@ def _believed(chances: Sequence[float]) -> int:
     return int(np.flatnonzero(reached >= _SURE).max(initial=0))
 
 
-def _made_odd(side: int) -> int:
+def _largest_of(number: int) -> int:
+    """Side, odd, of the largest kernels of a class."""
+    side = SIZE_CLASSES[number][1]
     return side + 1 - side % 2
 
 

@@ -154,11 +154,17 @@ def better_of(
     second: NDArray[np.float32],
     device: torch.device,
 ) -> NDArray[np.float32]:
-    """Of two kernels of any sizes the one that explains the frames better."""
+    """Of two kernels of any sizes the one that explains the frames better.
+
+    Where one was looked for on too small a support it is a dot, so that the residual counts little.
+    """
     size = max(first.shape[-1], second.shape[-1])
     views = _shrink(_views(frames, device), Scale(1.0, size))
     # Padded to one size, so that both are judged on the same pixels.
-    costs = [views.energy(resize_kernel_support(each, size)) for each in (first, second)]
+    costs = [
+        views.energy(resize_kernel_support(each, size), _RESIDUAL_WEIGHT)
+        for each in (first, second)
+    ]
     return first if costs[0] <= costs[1] else second
 
 
