@@ -16,6 +16,7 @@ from napari_deblur.blur.deconvolution import (
     data_term,
     gradient_data_step,
     hyper_laplacian,
+    hyper_laplacians,
     shrink,
     wiener,
 )
@@ -264,3 +265,12 @@ def test_real_shakes_with_known_kernels_come_back_better_than_published(shared: 
             sharp = read(f"im{image}_sharp").astype(np.float64)
             figures.append(_psnr_after_alignment(restored, sharp))
     assert np.mean(figures) > 34.53
+
+
+def test_several_weights_at_once_give_what_each_gives_alone() -> None:
+    blurry = torch.rand(2, 1, 37, 40, generator=torch.Generator().manual_seed(3))
+    kernel = torch.rand(2, 5, 5, generator=torch.Generator().manual_seed(4))
+    kernel = kernel / kernel.sum(dim=(1, 2), keepdim=True)
+    weights = [300.0, torch.tensor([1000.0, 4000.0])]
+    for weight, image in zip(weights, hyper_laplacians(blurry, kernel, weights), strict=True):
+        torch.testing.assert_close(image, hyper_laplacian(blurry, kernel, weight), rtol=0, atol=0)

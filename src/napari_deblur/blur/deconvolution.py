@@ -34,6 +34,7 @@ __all__ = [
     "data_term",
     "gradient_data_step",
     "hyper_laplacian",
+    "hyper_laplacians",
     "shrink",
     "wiener",
 ]
@@ -209,11 +210,45 @@ def hyper_laplacian(
     InputError, KernelError
         If shapes do not fit, or a parameter is out of its range.
     """
+    return hyper_laplacians(blurry, kernel, [weight], exponent=exponent, betas=betas)[0]
+
+
+def hyper_laplacians(
+    blurry: Tensor,
+    kernel: Tensor,
+    weights: Sequence[float | Tensor],
+    *,
+    exponent: float = 0.8,
+    betas: Sequence[float] = BETAS,
+) -> list[Tensor]:
+    """Deconvolve as `hyper_laplacian` for several weights, with what they share done once.
+
+    Parameters
+    ----------
+    blurry, kernel, exponent, betas
+        See `hyper_laplacian`.
+    weights : sequence of float or Tensor, shape (B,)
+        Weights of the data, above 0.
+
+    Returns
+    -------
+    list of Tensor, each of shape (B, C, H, W)
+        One for each weight.
+    """
     if not 0 < exponent <= 1:
         raise InputError(f"exponent is {exponent}: it must be above 0 and at most 1; use 0.8")
-    image = pad_for_deconvolution(blurry, kernel)
-    term = data_term(image, kernel)
-    with torch.autocast(blurry.device.type, enabled=False):
+    padded = pad_for_deconvolution(blurry, kernel)
+    term = data_term(padded, kernel)
+    shape = (blurry.shape[-2], blurry.shape[-1])
+    images = [_hyper_laplacian(padded, term, each, exponent, betas) for each in weights]
+    return [crop_padding(image, shape, kernel.shape[-1]) for image in images]
+
+
+def _hyper_laplacian(
+    image: Tensor, term: DataTerm, weight: float | Tensor, exponent: float, betas: Sequence[float]
+) -> Tensor:
+    """`hyper_laplacian` on a torus."""
+    with torch.autocast(image.device.type, enabled=False):
         power = for_both_parts(term.power)
         prior = for_both_parts(gradient_power(term.shape, image))
         data = torch.view_as_real(term.back_projection)
@@ -225,7 +260,7 @@ def hyper_laplacian(
             share = beta * inverse
             solution = (share * spectrum + data) / (power + share * prior)
             image = torch.fft.irfft2(torch.view_as_complex(solution), s=term.shape)
-    return crop_padding(image, (blurry.shape[-2], blurry.shape[-1]), kernel.shape[-1])
+    return image
 
 
 def shrink(values: Tensor, beta: float, exponent: float) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_deblur.blur.deconvolution import data_step, data_term, hyper_laplacian, wiener
+from napari_deblur.blur.deconvolution import data_step, data_term, hyper_laplacians, wiener
 from napari_deblur.blur.forward import convolve
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def candidates(kind: FrontEnd, blurry: Tensor, kernel: Tensor, noise_sigma: Tens
         levels = [precision]
         if kind == "hyper-laplacian-pair":
             levels.append(_precision(noise_sigma, _DARING_NOISE))
-        return [hyper_laplacian(blurry, kernel, _HYPER_LAPLACIAN * each) for each in levels]
+        return hyper_laplacians(blurry, kernel, [_HYPER_LAPLACIAN * each for each in levels])
     weights = precision[:, None] * precision.new_tensor(_WIENER)
     images = list(wiener(blurry, kernel, weights).unbind(dim=1))
     return [images.pop(_BEST_WIENER), *images]
