@@ -71,7 +71,8 @@ def rows_by_columns(text: str) -> tuple[int, int]:
 Model = Annotated[
     str,
     typer.Option(
-        help="Pair of networks: a name from 'models list', 'auto' to let the blur's size choose, "
+        help="Pair of networks: a name from 'models list', 'auto' to let a classifier of the "
+        "blur's size alone choose (the default tries its own size too), "
         "or a folder that holds analysis.safetensors and synthesis.safetensors."
     ),
 ]

@@ -137,8 +137,9 @@ def deblur(  # noqa: PLR0913  one parameter for each option
     kernel_size : int, optional
         Side in pixels of the kernel that is estimated: odd, from 3 to 171, and larger than the
         blur.  By default the model's m, and twice as much as long as the refined kernel reaches
-        the rim and a larger one explains the image better.  The network looks for kernels larger
-        than it knows on a shrunk image.
+        the rim and a larger one explains the image better; the model "default" also tries the
+        size of the blur's class where a classifier is nearly sure that m is too small.  The
+        network looks for kernels larger than it knows on a shrunk image.
     refine : int
         Rounds on each scale in which the estimated kernel is improved on the image itself, by
         turns with a sharp image of strong edges.  0 takes the network's kernel as it is: faster,
