@@ -147,7 +147,8 @@ def _about(record: Record) -> str:
     size = figures.get("image") or figures.get("maps")
     parts = [f"`{record['command']}`", where, f"torch {machine['torch']}"]
     parts += [f"size {' x '.join(map(str, size))}"] if size else []
-    parts += [f"medians of {figures['rounds']} rounds"] if "rounds" in figures else []
+    for what in ("rounds", "kernels"):
+        parts += [f"medians of {figures[what]} {what}"] if what in figures else []
     parts += [] if record["full"] else ["**a rehearsal, not for the record**"]
     return ", ".join(parts) + "."
 

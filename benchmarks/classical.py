@@ -96,7 +96,6 @@ def main(arguments: list[str]) -> int:
         "noise": _NOISE,
         "iterations of richardson_lucy": _ITERATIONS,
         "kernels": len(seeds),
-        "rounds": rounds,
         "seconds": _measure.medians(seconds),
         "PSNR": {name: statistics.fmean(each) for name, each in quality.items()},
     }
