@@ -137,10 +137,10 @@ def shake(stage: Stage) -> None:
 
 def kernel_map(stage: Stage) -> None:
     """A photograph with a blur that differs from place to place, and its kernels upon it."""
-    stage.viewer.add_image(rolled(), name="astronaut, rolled")
+    stage.viewer.add_image(two_depths(), name="astronaut, two depths")
     widget = stage.opened("Kernel map")
     finished(widget)
-    stage.fit("kernel map of astronaut, rolled")
+    stage.fit("kernel map of astronaut, two depths")
 
 
 def train(stage: Stage) -> None:
@@ -221,17 +221,20 @@ def below(layer: Any, other: Any) -> None:
     layer.translate = other.translate + np.array([rows * other.scale[0], 0])
 
 
-def rolled() -> np.ndarray:
-    """The astronaut as seen by a camera that was shifted and rolled during the exposure."""
+def two_depths() -> np.ndarray:
+    """The astronaut before a camera that moved: what is near moved otherwise than what is far."""
     from skimage import color, data
 
-    from napari_deblur.blur.camera import expose_along, random_path
+    from napari_deblur.blur.camera import expose_depths
+    from napari_deblur.blur.kernel_bank import straight_motion
 
-    sharp = color.rgb2gray(data.astronaut()).astype(np.float32)[:400, 20:420]
-    rng = np.random.default_rng(5)
-    path = random_path(rng, roll=0.06, shift=6, radius=280)
-    blurry = expose_along(sharp[None], path)[0]
-    return np.clip(blurry + rng.normal(0, 0.003, blurry.shape), 0, 1).astype(np.float32)
+    sharp = color.rgb2gray(data.astronaut()).astype(np.float32)
+    near = np.zeros(sharp.shape, bool)
+    near[:, 256:] = True
+    kernels = straight_motion(13, 0, 21), straight_motion(13, 90, 21)
+    blurry = expose_depths(sharp[None], near, kernels)[0]
+    noise = np.random.default_rng(5).normal(0, 0.003, blurry.shape)
+    return np.clip(blurry + noise, 0, 1).astype(np.float32)
 
 
 if __name__ == "__main__":
