@@ -33,9 +33,10 @@ View = Literal["luma", "channel", "rgb"]
 """What a network sees: the luma, any one channel, or RGB."""
 
 LEAST_NOISE_FOUND = 0.004
-"""Noise that comes at least with a kernel that was found, here as in the engine.
+"""Noise that comes at least with a kernel that was found.
 
-The error of such a kernel acts like noise: a network that is told of none would trust it too far.
+The error of such a kernel acts like noise, and the engine raises what it tells accordingly: a
+network that is told of none would trust the kernel too far.
 """
 
 _LUMA = (0.299, 0.587, 0.114)

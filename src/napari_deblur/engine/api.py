@@ -160,9 +160,9 @@ def deblur(  # noqa: PLR0913  one parameter for each option
     grid : tuple of int, optional
         Rows and columns of the grid; chosen from the size of the image and of its blur by default.
     noise : float, optional
-        Standard deviation of the noise in the image's own units.  Measured by default, and taken
-        for at least 0.004 of the range, because real kernels are never exact: where one is, and
-        there is no noise, say so with 0.  Larger values give smoother results.
+        Standard deviation of the noise in the image's own units.  Measured by default, and raised
+        by what the kernel leaves unexplained, because a kernel that errs is to be trusted less.
+        Larger values give smoother results.
     value_range : tuple of float, optional
         The values that count as black and white for the networks, for instance those of a whole
         stack for each of its slices; by default found from the image.

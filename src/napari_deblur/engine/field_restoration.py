@@ -87,7 +87,7 @@ def restore_field(
     field : KernelField
         The kernels.
     noise : ndarray of shape (C,), float32
-        See `napari_deblur.engine.restoration.noise_levels`.
+        See `napari_deblur.engine.noise.noise_levels`.
     options : Options
         `tile` and `saturation` are looked at.
     out : array, optional

@@ -21,12 +21,12 @@ from napari_deblur.engine.devices import pick_device
 from napari_deblur.engine.estimation import Estimate
 from napari_deblur.engine.layout import Layout, extremes, layout_within, working_range
 from napari_deblur.engine.lazy_tasks import Source, compute, pair_of, picture_of, read, task
+from napari_deblur.engine.noise import noise_levels, noise_windows
 from napari_deblur.engine.pair import load_pair
 from napari_deblur.engine.region import Region, find_region
-from napari_deblur.engine.restoration import noise_levels
 from napari_deblur.engine.run import drain
 from napari_deblur.engine.search import NothingToEstimateWarning, find_kernel
-from napari_deblur.engine.synthesis import is_cut_off, noise_windows
+from napari_deblur.engine.synthesis import is_cut_off
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -179,10 +179,10 @@ def measure(
     told = [replace(options, region=None, model=each.model) for each in found]
     tasks = [
         [
-            task(_noise_in, source.cut(layout.index(each)), layout, own)
-            for each in noise_windows(layout.size)
+            task(_noise_in, source.cut(layout.index(window)), layout, each.estimate.kernel, own)
+            for window in noise_windows(layout.size)
         ]
-        for source, layout, own in zip(sources, layouts, told, strict=True)
+        for source, layout, each, own in zip(sources, layouts, found, told, strict=True)
     ]
     levels = [np.median(each, axis=0).astype(np.float32) for each in compute(tasks)]
     return [
@@ -191,8 +191,11 @@ def measure(
     ]
 
 
-def _noise_in(window: Sequence[Any], layout: Layout, options: Options) -> NDArray[np.float32]:
-    return noise_levels(pair_of(options), picture_of(read(window), layout), options.noise)
+def _noise_in(
+    window: Sequence[Any], layout: Layout, kernel: NDArray[np.float32], options: Options
+) -> NDArray[np.float32]:
+    picture = picture_of(read(window), layout)
+    return noise_levels(pair_of(options), picture, kernel, options.noise)
 
 
 def decide_saturation(sources: Sequence[Source], known: Sequence[Known]) -> list[Known]:

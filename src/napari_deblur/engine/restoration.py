@@ -16,7 +16,6 @@ from napari_deblur.engine.synthesis import (
     choose_tile,
     deblur_block,
     is_cut_off,
-    measure_noise,
     plan_blocks,
 )
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from napari_deblur.engine.options import Options
     from napari_deblur.engine.pair import Pair
 
-__all__ = ["Restored", "noise_levels", "restore"]
+__all__ = ["Restored", "restore"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def restore(
     kernel : ndarray of shape (m, m), float32
         The kernel.
     noise : ndarray of shape (C,), float32
-        See `noise_levels`.
+        See `napari_deblur.engine.noise.noise_levels`.
     options : Options
         `tile` and `saturation` are looked at.
     out : array, optional
@@ -82,13 +81,6 @@ def restore(
 
     used = yield from with_smaller_tiles(steps, options.tile or choose_tile(pair), pair.device)
     return Restored(target, used)
-
-
-def noise_levels(pair: Pair, picture: Picture, noise: float | None) -> NDArray[np.float32]:
-    """Noise of each channel in the working range, measured or given in the array's own units."""
-    if noise is None:
-        return measure_noise(pair, picture)
-    return np.full(picture.layout.channels, noise / picture.layout.span, np.float32)
 
 
 def _deblur_blocks(

@@ -18,13 +18,14 @@ from napari_deblur.engine.auto import Choice, choose
 from napari_deblur.engine.devices import pick_device
 from napari_deblur.engine.field_restoration import restore_field
 from napari_deblur.engine.given import Found, central, check_given
+from napari_deblur.engine.noise import noise_levels
 from napari_deblur.engine.options import Options
 from napari_deblur.engine.output import check_output, copy_image
 from napari_deblur.engine.pair import Pair, load_pair
 from napari_deblur.engine.progress import Progress
 from napari_deblur.engine.refinement import DEFAULT_ROUNDS
 from napari_deblur.engine.region import find_region
-from napari_deblur.engine.restoration import Restored, noise_levels, restore
+from napari_deblur.engine.restoration import Restored, restore
 from napari_deblur.engine.results import KernelGridResult, KernelResult, Result
 from napari_deblur.engine.search import NothingToEstimateWarning, find_kernel
 
@@ -300,7 +301,8 @@ saturation, field, grid, noise, value_range, out
         levels = np.zeros(1, np.float32)
         restored = Restored(copy_image(picture, out), tile=None)
     else:
-        levels = noise_levels(pair, picture, noise)
+        blur = found.kernel if found.field is None else found.field
+        levels = noise_levels(pair, picture, blur, noise)
         if found.field is None:
             restored = yield from restore(pair, picture, found.kernel, levels, options, out)
         else:

@@ -21,7 +21,6 @@ import torch
 from napari_deblur.blur import saturation
 from napari_deblur.blur.alternation import resize_kernel
 from napari_deblur.blur.kernel import kernel_support, resize_kernel_support
-from napari_deblur.blur.noise import estimate_noise
 from napari_deblur.engine.blending import Block, fade_blocks
 from napari_deblur.engine.devices import free_memory
 from napari_deblur.engine.tiles import Tile, plan_part, plan_tiles
@@ -44,8 +43,6 @@ __all__ = [
     "choose_tile",
     "count_steps",
     "deblur_block",
-    "measure_noise",
-    "noise_windows",
     "plan_blocks",
     "receptive_radius",
 ]
@@ -58,12 +55,6 @@ _KERNELS_REACHED = 6  # beyond this many kernels, a deconvolution hardly sees a 
 _LARGEST_HALO = 512
 _LIVE_MAPS = 8  # maps of the finest level that exist at once in the U-Net
 _LIVE_IMAGES = 32  # float32 images of the padded size that exist at once in a deconvolution
-_NOISE_WINDOW = 512
-_NOISE_WINDOWS = 16
-# A smaller measured noise tells how smooth an image is, not how well its kernel is known: in real
-# photographs the kernel's errors then weigh more than the noise, and a network that is told of no
-# error at all takes their rings for detail.
-_LEAST_NOISE = 0.004
 _CLIPPING_WINDOW = 1024
 _CLIPPING_WINDOWS = 4
 
@@ -160,25 +151,6 @@ def count_steps(
     solves = config.iterations if config.front_end != "none" else 0
     between = (config.iterations - 1) * len(_plan_unet(pair, size, tile))
     return passes * (solves + between + len(_plan_unet(pair, size, tile, wanted)))
-
-
-def noise_windows(size: tuple[int, int]) -> list[Window]:
-    """Windows of an image of `size` (height, width) that its noise is measured in."""
-    windows = [part.owned for part in plan_tiles(size, _NOISE_WINDOW, 0)]
-    chosen = np.linspace(0, len(windows) - 1, min(len(windows), _NOISE_WINDOWS)).round()
-    return [windows[index] for index in chosen.astype(int)]
-
-
-def measure_noise(pair: Pair, picture: Picture) -> NDArray[np.float32]:
-    """Standard deviation of the noise of each channel (C,), in the working range.
-
-    The median over windows that are spread over the image, and at least 0.004.
-    """
-    levels = []
-    for part in noise_windows(picture.layout.size):
-        window = torch.from_numpy(picture.read(part)).to(pair.device)
-        levels.append(estimate_noise(window[:, None]).cpu().numpy())
-    return np.asarray(np.median(levels, axis=0), np.float32).clip(min=_LEAST_NOISE)
 
 
 def deblur_block(
