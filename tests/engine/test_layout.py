@@ -194,6 +194,16 @@ def test_a_value_that_is_not_finite_is_named_with_its_place(bad):
         image_layout(image, channel_axis=0)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_alpha_must_be_finite_as_well_because_it_is_part_of_the_result(bad):
+    image = np.zeros((20, 40, 4), np.float32)
+    image[7, 30, 3] = bad
+    with pytest.raises(InputError, match=rf"holds {bad} in its alpha channel at row 7, column 30"):
+        image_layout(image)
+    image[7, 30, 3] = 5  # alpha does not count for the range either
+    assert (image_layout(image).floor, image_layout(image).ceiling) == (0, 1)
+
+
 # ------------------------------------------------------------------ gamma, saturation
 
 

@@ -21,7 +21,7 @@ from napari_deblur.engine.arrays import (
 from napari_deblur.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -82,7 +82,7 @@ def extremes(
     Raises
     ------
     InputError
-        When it is no image.
+        When it is no image, or holds a value that is not finite, be it in its alpha channel.
     """
     check_dtype(image)
     axis, alpha = find_channels(tuple(image.shape), channel_axis)
@@ -94,7 +94,8 @@ def find_saturation(array: ArraySource, channel_axis: int | None) -> float:
     axis, alpha = find_channels(tuple(array.shape), channel_axis)
     bands = _plan_bands(array, axis)
     chosen = np.linspace(0, len(bands) - 1, min(len(bands), _CLIPPING_BANDS)).round().astype(int)
-    values = [_band(array, axis, bands[index], alpha=alpha).ravel() for index in chosen]
+    last = -1 if alpha else None
+    values = [_band(array, axis, bands[index])[:last].ravel() for index in chosen]
     return clipping_level(np.concatenate(values))
 
 
@@ -103,26 +104,21 @@ def _survey(
 ) -> tuple[float, float]:
     """Smallest and largest value, alpha not counted, read in bands of rows."""
     least, most = math.inf, -math.inf
-    for start, band in _bands(array, axis, alpha=alpha):
-        if band.dtype.kind == "f" and not np.isfinite(band).all():
-            bad = np.argwhere(~np.isfinite(band))
-            height, width = image_size(tuple(array.shape), axis)
-            _, row, column = bad[0]
-            raise InputError(
-                f"the image of {height} x {width} pixels holds {band[tuple(bad[0])]} at row "
-                f"{first_row + start + row}, column {column}: every value must be finite; replace "
-                "it, for instance with numpy.nan_to_num"
-            )
-        least, most = min(least, float(band.min())), max(most, float(band.max()))
-    return least, most
-
-
-def _bands(
-    array: ArraySource, axis: int | None, *, alpha: bool
-) -> Iterator[tuple[int, NDArray[Any]]]:
-    """First row and channels-first values of one band of rows after the other."""
     for rows in _plan_bands(array, axis):
-        yield rows.start, _band(array, axis, rows, alpha=alpha)
+        band = _band(array, axis, rows)
+        if band.dtype.kind == "f" and not np.isfinite(band).all():
+            bad = np.argwhere(~np.isfinite(band))[0]
+            channel, row, column = (int(each) for each in bad)
+            height, width = image_size(tuple(array.shape), axis)
+            part = " in its alpha channel" if alpha and channel == len(band) - 1 else ""
+            raise InputError(
+                f"the image of {height} x {width} pixels holds {band[tuple(bad)]}{part} at row "
+                f"{first_row + rows.start + row}, column {column}: every value must be finite; "
+                "replace it, for instance with numpy.nan_to_num"
+            )
+        colours = band[:-1] if alpha else band
+        least, most = min(least, float(colours.min())), max(most, float(colours.max()))
+    return least, most
 
 
 def _plan_bands(array: ArraySource, axis: int | None) -> list[slice]:
@@ -133,11 +129,10 @@ def _plan_bands(array: ArraySource, axis: int | None) -> list[slice]:
     return [slice(start, min(start + step, height)) for start in range(0, height, step)]
 
 
-def _band(array: ArraySource, axis: int | None, rows: slice, *, alpha: bool) -> NDArray[Any]:
-    """Channels-first values of a band of rows."""
+def _band(array: ArraySource, axis: int | None, rows: slice) -> NDArray[Any]:
+    """Channels-first values of a band of rows, alpha included."""
     index = [rows, slice(0, image_size(tuple(array.shape), axis)[1])]
     if axis is None:
         return np.asarray(array[tuple(index)])[np.newaxis]
     index.insert(axis, slice(None))
-    band = np.moveaxis(np.asarray(array[tuple(index)]), axis, 0)
-    return band[:-1] if alpha else band
+    return np.moveaxis(np.asarray(array[tuple(index)]), axis, 0)
