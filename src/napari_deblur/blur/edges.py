@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from napari_deblur.blur.boundaries import crop_padding, pad_for_deconvolution
-from napari_deblur.blur.deconvolution import DataTerm, data_term
-from napari_deblur.blur.spectra import for_both_parts, gradient_power
+from napari_deblur.blur.deconvolution import data_term
+from napari_deblur.blur.splitting import Splitting
 from napari_deblur.errors import InputError
 
 __all__ = ["differences", "sparse_edges", "strongest_gradients", "strongest_of_all"]
@@ -54,80 +54,13 @@ def sparse_edges(blurry: Tensor, kernel: Tensor, sparsity: float) -> Tensor:
         raise InputError(f"sparsity is {sparsity}: it must be above 0; use 0.004")
     image = pad_for_deconvolution(blurry, kernel)
     with torch.autocast(image.device.type, enabled=False):
-        _keep_edges(image, data_term(image, kernel), sparsity)
+        rounds = Splitting(image, data_term(image, kernel))
+        beta = 2 * sparsity
+        while beta < _LARGEST_BETA:
+            rounds.keep_gradients(sparsity / beta)
+            rounds.solve(1 / beta)
+            beta *= 2
     return crop_padding(image, (blurry.shape[-2], blurry.shape[-1]), kernel.shape[-1])
-
-
-def _keep_edges(image: Tensor, term: DataTerm, sparsity: float) -> None:
-    """Minimise ``|k * x - b|^2 + sparsity |grad x|_0`` on a torus, in place.
-
-    Each round cuts off small gradients, and solves
-    `napari_deblur.blur.deconvolution.gradient_data_step` for those that are left, with the data's
-    weight 1 / beta.  A kernel is found with thousands of rounds on small images, whose time goes
-    into what surrounds the two transforms; so nothing is allocated in a round, or computed twice.
-    """
-    now, down, across, rest = (
-        _Torus(each) for each in (image, *(torch.empty_like(image) for _ in range(3)))
-    )
-    power, prior = (
-        for_both_parts(each) for each in (term.power, gradient_power(term.shape, term.power))
-    )
-    spectrum, factor = torch.empty_like(term.back_projection), torch.empty_like(power)
-    parts, data = torch.view_as_real(spectrum), torch.view_as_real(term.back_projection)
-    edges = rest.values
-    beta = 2 * sparsity
-    while beta < _LARGEST_BETA:
-        _differences(now, down, 0)
-        _differences(now, across, 1)
-        torch.mul(down.values, down.values, out=edges).addcmul_(across.values, across.values)
-        torch.gt(edges, sparsity / beta, out=edges)
-        down.values.mul_(edges)
-        across.values.mul_(edges)
-        torch.add(down.values, across.values, out=rest.values).neg_()
-        _add_shifted(down, rest, 0)
-        _add_shifted(across, rest, 1)
-        torch.fft.rfft2(rest.values, out=spectrum)
-        torch.add(prior, power, alpha=1 / beta, out=factor)
-        parts.add_(data, alpha=1 / beta).div_(factor)
-        torch.fft.irfft2(spectrum, s=term.shape, out=image)
-        beta *= 2
-
-
-class _Torus:
-    """An image on a torus, with the parts of it that pixels and their neighbours are.
-
-    Attributes
-    ----------
-    values : Tensor, shape (B, C, h, w)
-        The image.
-    neighbours : list of list of (Tensor, Tensor)
-        Down and across, views of all pixels but the first and of all but the last, and of the first
-        and the last.
-    """
-
-    def __init__(self, values: Tensor) -> None:
-        self.values = values
-        self.neighbours = [
-            [
-                (values.narrow(axis, 1, side - 1), values.narrow(axis, 0, side - 1)),
-                (values.narrow(axis, 0, 1), values.narrow(axis, side - 1, 1)),
-            ]
-            for axis, side in ((2, values.shape[2]), (3, values.shape[3]))
-        ]
-
-
-def _differences(image: _Torus, out: _Torus, axis: int) -> None:
-    """Write each pixel's difference to the next into `out`."""
-    for (after, before), (_, place) in zip(
-        image.neighbours[axis], out.neighbours[axis], strict=True
-    ):
-        torch.sub(after, before, out=place)
-
-
-def _add_shifted(image: _Torus, out: _Torus, axis: int) -> None:
-    """Add each pixel of an image to the next pixel of `out`."""
-    for (_, before), (after, _) in zip(image.neighbours[axis], out.neighbours[axis], strict=True):
-        after.add_(before)
 
 
 def strongest_gradients(image: Tensor, share: float) -> Tensor:

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from napari_deblur.blur.boundaries import crop_padding, pad_for_deconvolution
-from napari_deblur.blur.spectra import gradient_power, kernel_spectrum
+from napari_deblur.blur.deconvolution import data_term
+from napari_deblur.blur.splitting import Splitting
 from napari_deblur.errors import InputError
 
 __all__ = ["paper_of", "sparse_marks"]
@@ -90,22 +91,14 @@ def sparse_marks(blurry: Tensor, kernel: Tensor, sparsity: float, *, paper: floa
     if not sparsity > 0:
         raise InputError(f"sparsity is {sparsity}: it must be above 0; use 0.01")
     image = pad_for_deconvolution(blurry, kernel) - paper
-    grid = (image.shape[-2], image.shape[-1])
-    spectrum = kernel_spectrum(kernel, grid)
-    seen = torch.fft.rfft2(image) * spectrum.conj()
-    power = spectrum.real.square() + spectrum.imag.square()
-    roughness = gradient_power(grid, image)
-    beta = 2 * sparsity
-    while beta < _LARGEST_BETA:
-        weight = min(beta, _LARGEST_INTENSITY_BETA)
-        marks = image * (image.square() > sparsity / weight)
-        down = torch.roll(image, -1, -2) - image
-        across = torch.roll(image, -1, -1) - image
-        edge = down.square() + across.square() > sparsity / beta
-        down, across = down * edge, across * edge
-        back = torch.roll(down, 1, -2) - down + torch.roll(across, 1, -1) - across
-        prior = torch.fft.rfft2(weight * marks + beta * back)
-        image = torch.fft.irfft2((seen + prior) / (power + weight + beta * roughness), s=grid)
-        beta *= 2
+    with torch.autocast(image.device.type, enabled=False):
+        rounds = Splitting(image, data_term(image, kernel))
+        beta = 2 * sparsity
+        while beta < _LARGEST_BETA:
+            weight = min(beta, _LARGEST_INTENSITY_BETA)
+            rounds.keep_gradients(sparsity / beta)
+            rounds.keep_values(sparsity / weight, weight / beta)
+            rounds.solve(1 / beta, weight / beta)
+            beta *= 2
     cropped = crop_padding(image, (blurry.shape[-2], blurry.shape[-1]), kernel.shape[-1])
     return cropped + paper
