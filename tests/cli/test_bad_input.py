@@ -153,7 +153,7 @@ def test_bad_options(
     [
         (["shake", "image.tif", "-o", "out.tif", "--size", "0"], "0"),
         (["shake", "image.tif", "-o", "out.tif", "--noise", "-1"], "-1"),
-        (["shake", "image.tif", "-o", "out.tif", "--saturation", "0.5"], r"0\.5"),
+        (["shake", "image.tif", "-o", "out.tif", "--gain", "0.5"], r"0\.5"),
         (["kernel", "image.tif", "-o", "kernel.png"], r"kernel\.png.*\.tif"),
         (["kernel", "image.tif", "-o", "kernel.tif", "--slice", "T3"], "T3"),
         (["kernel", "image.tif", "-o", "kernel.tif", "--grid", "many"], "many.*3x4"),

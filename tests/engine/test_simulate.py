@@ -45,7 +45,7 @@ def test_noise_has_the_strength_that_was_asked_for():
 
 def test_brightening_saturates_within_the_range():
     image = np.random.default_rng(0).integers(0, 256, (60, 60), np.uint8)
-    blurry, _ = shake(image, size=3, seed=0, noise=0, saturation=4)
+    blurry, _ = shake(image, size=3, seed=0, noise=0, gain=4)
     assert (blurry == 255).mean() > 0.5
 
 
@@ -53,7 +53,7 @@ def test_brightening_saturates_within_the_range():
     ("options", "message"),
     [({"size": 0}, "size 0"), ({"size": 9.5}, "size 9.5"), ({"size": 999}, "size 999"),
      ({"noise": -0.1}, "noise -0.1"), ({"noise": np.nan}, "noise nan"),
-     ({"saturation": 0.5}, "saturation 0.5")],
+     ({"gain": 0.5}, "gain 0.5")],
 )  # fmt: skip
 def test_impossible_parameters_are_named(options, message):
     with pytest.raises(InputError, match=message):

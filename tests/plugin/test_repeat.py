@@ -61,7 +61,7 @@ def _kernel(kind: str, **options: Any) -> Case:
             painted[8:40, 8:40] = 1
             held.append(Labels(painted, name="painted"))
         extra = {"region": held[1]} if len(held) > 1 else {}
-        return estimate_kernel_of_layer(layer, **model, **(options | extra)), held
+        return estimate_kernel_of_layer(layer, **(model | options | extra)), held
 
     return run
 
@@ -69,7 +69,7 @@ def _kernel(kind: str, **options: Any) -> Case:
 def _map(kind: str, **options: Any) -> Case:
     def run(make: Any, model: Any) -> Any:
         layer = make(kind)
-        return map_kernels_of_layer(layer, **model, **options), [layer]
+        return map_kernels_of_layer(layer, **(model | options)), [layer]
 
     return run
 
@@ -109,7 +109,7 @@ CASES: dict[str, Case] = {
     "kernel of the shown plane": _kernel("tzcyx", planes="shown", index=(1, 0), refine=0),
     "map": _map("yx uint16", grid=(2, 2), refine=0),
     "map of a plane": _map("tyx", grid=(1, 2), refine=0, index=(2,)),
-    "shake": _shake("rgb", size=9, seed=5, noise=0.02, saturation=1.5),
+    "shake": _shake("rgb", size=9, seed=5, noise=0.02, gain=1.5),
     "shake series": _shake("tyx", size=7, seed=2),
     "shake channels": _shake("cyx", size=7, seed=2),
 }

@@ -54,7 +54,7 @@ def shake(
             help="Standard deviation of the noise; 0.01 is 1 % of the range.",
         ),
     ] = 0.01,
-    saturation: Annotated[
+    gain: Annotated[
         float,
         typer.Option(
             parser=number,
@@ -97,7 +97,7 @@ def shake(
                 size=size,
                 seed=None if seed is None else seed + position,
                 noise=noise,
-                saturation=saturation,
+                gain=gain,
                 kernel=kernels[0] if one_kernel and kernels else None,
                 channel_axis=stack.channel_axis,
             )

@@ -25,7 +25,7 @@ def shake(
     size: int = 31,
     seed: int | None = None,
     noise: float = 0.01,
-    saturation: float = 1.0,
+    gain: float = 1.0,
     kernel: ArrayLike | None = None,
     channel_axis: int | None = None,
 ) -> tuple[NDArray[Any], Kernel]:
@@ -45,7 +45,7 @@ def shake(
     noise : float
         Standard deviation of the noise, as a fraction of the image's working range (0.01: one
         per cent), 0 or more.
-    saturation : float
+    gain : float
         Factor of at least 1 by which the image is brightened before it is clipped to its range, so
         that bright parts saturate; 1 for none.
     kernel : array of shape (m, m), optional
@@ -71,7 +71,7 @@ def shake(
     from napari_deblur.blur.kernel import check_kernel
     from napari_deblur.blur.kernel_bank import camera_shake
 
-    _check_parameters(size, noise, saturation)
+    _check_parameters(size, noise, gain)
     picture = open_picture(image, channel_axis=channel_axis)
     rng = np.random.default_rng(seed)
     if kernel is None:
@@ -80,14 +80,14 @@ def shake(
     else:
         chosen = check_kernel(kernel)
     whole = (slice(None), slice(None))
-    sensor = forward.Sensor(noise_sigma=noise, gain=saturation)
+    sensor = forward.Sensor(noise_sigma=noise, gain=gain)
     blurry = forward.shake(picture.read(whole), chosen, sensor, rng)
     out = np.empty(picture.layout.shape, picture.layout.dtype)
     picture.write(out, whole, blurry)
     return out, chosen
 
 
-def _check_parameters(size: int, noise: float, saturation: float) -> None:
+def _check_parameters(size: int, noise: float, gain: float) -> None:
     if not isinstance(size, (int, np.integer)) or not 1 <= size <= LARGEST_KERNEL:
         raise InputError(
             f"size {size!r} is not a whole number of pixels from 1 to {LARGEST_KERNEL}"
@@ -97,5 +97,5 @@ def _check_parameters(size: int, noise: float, saturation: float) -> None:
             f"noise {noise!r} is not a fraction of the image's range: give 0 to 1, for instance "
             "0.01"
         )
-    if not (np.isfinite(saturation) and saturation >= 1):
-        raise InputError(f"saturation {saturation!r} is not a brightening: give 1 or more")
+    if not (np.isfinite(gain) and gain >= 1):
+        raise InputError(f"gain {gain!r} is not a brightening: give 1 or more")

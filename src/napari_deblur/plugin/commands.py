@@ -116,7 +116,7 @@ def _grid(about: About) -> list[str]:
 def _shake(about: About) -> list[str]:
     parameters = about["parameters"]
     words = ["shake", _source(about), "-o", f"{_stem(about)}-shaken.tif", *_axes(about)]
-    words += [f"--{key}={parameters[key]!r}" for key in ("size", "seed", "noise", "saturation")]
+    words += [f"--{key}={parameters[key]!r}" for key in ("size", "seed", "noise", "gain")]
     if about["kind"] == "true kernel":
         words.append("--save-kernel")
     return words

@@ -54,9 +54,9 @@ class ShakeWidget(TaskWidget):
             value=0.01,
             tooltip="Standard deviation of the noise, as a fraction of the image's range.",
         )
-        self._saturation = FloatSpinBox(
-            name="saturation",
-            label="gain",
+        self._gain = FloatSpinBox(
+            name="gain",
+            label="brighten by",
             min=1,
             max=10,
             step=0.1,
@@ -64,7 +64,7 @@ class ShakeWidget(TaskWidget):
             tooltip="Factor by which the image is brightened before it is clipped, so that bright "
             "parts saturate; 1 for none.",
         )
-        self._build([self._size, self._seed, self._noise, self._saturation], [], None)
+        self._build([self._size, self._seed, self._noise, self._gain], [], None)
 
     def _task(self) -> Task:
         return shake_task(
@@ -73,7 +73,7 @@ class ShakeWidget(TaskWidget):
                 size=int(self._size.value),
                 seed=int(self._seed.value),
                 noise=float(self._noise.value),
-                saturation=float(self._saturation.value),
+                gain=float(self._gain.value),
                 **self.source.values(),
             )
         )

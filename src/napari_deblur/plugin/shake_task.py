@@ -31,7 +31,7 @@ class ShakeRequest(LayerRequest):
     size: int = 31
     seed: int = 0
     noise: float = 0.01
-    saturation: float = 1.0
+    gain: float = 1.0
 
 
 def shaken_name(layer: Image) -> str:
@@ -60,7 +60,7 @@ def shake_layer(request: ShakeRequest) -> Task:
         The same seed gives the same kernels and the same noise.
     noise : float
         Standard deviation of the noise, as a fraction of the image's working range.
-    saturation : float
+    gain : float
         Factor of at least 1 by which the image is brightened before it is clipped.
     level, channel_axis
         See `napari_deblur.plugin.requests`.
@@ -100,7 +100,7 @@ def _shake(request: ShakeRequest, view: LayerView) -> Task:
             size=request.size,
             seed=request.seed + number,
             noise=request.noise,
-            saturation=request.saturation,
+            gain=request.gain,
             channel_axis=view.engine_channel_axis,
         )
         view.part(out, index)[...] = blurry
