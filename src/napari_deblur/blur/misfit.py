@@ -13,11 +13,11 @@ from napari_deblur.blur.spectra import to_full_precision
 
 __all__ = ["noise_with_misfit"]
 
-_LARGEST_WEIGHT: Final = 4e4  # of the data; far above, an image is found for any kernel
+_LARGEST_WEIGHT: Final = 1.6e4  # of the data; far above, an image is found for any kernel
 _WEIGHT: Final = 0.2  # over the noise's variance: the data's weight where there is noise
 _NORMAL_MEDIAN: Final = 0.674490
 _EXPLAINED: Final = 1.2  # by noise, of its own standard deviation: it is not known exactly
-_AMPLIFIED: Final = 6.0  # what errors of a kernel weigh in the restored image beside noise
+_AMPLIFIED: Final = 4.0  # what errors of a kernel weigh in the restored image beside noise
 
 
 def noise_with_misfit(blurry: Tensor, kernel: Tensor, noise: Tensor) -> Tensor:
@@ -26,7 +26,7 @@ def noise_with_misfit(blurry: Tensor, kernel: Tensor, noise: Tensor) -> Tensor:
     The blurry image is deconvolved with much trust in the data and blurred again.  What remains is
     noise, or, where it is more than noise can be, a sign that no image with this kernel looks like
     that: the kernel is too smooth, or the blur is not quite a convolution.  A deconvolution must
-    then trust the data less, as with more noise: ``sqrt(noise^2 + (6 misfit)^2)``.  (The factor and
+    then trust the data less, as with more noise: ``sqrt(noise^2 + (4 misfit)^2)``.  (The factor and
     the weights were chosen on Levin's photographs and on simulated shake, with kernels found and
     true.)  A kernel that is sharp and wrong explains an image, if an odd one, and is not noticed.
 
