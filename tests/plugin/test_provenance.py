@@ -21,7 +21,8 @@ from napari_deblur.plugin.shake_task import shake_layer
 def results(tiny_model):
     """One result of each kind that has a command, by its kind."""
     rng = np.random.default_rng(1)
-    layer = Image(rng.random((48, 48)), name="my image")
+    squares = rng.random((12, 12)).repeat(4, axis=0).repeat(4, axis=1)
+    layer = Image(squares, name="my image")
     made = [
         *shake_layer(layer, size=5),
         *estimate_kernel_of_layer(layer, model=tiny_model, device="cpu"),

@@ -203,11 +203,13 @@ def _turn(viewer: Any, widget: Any, data: Any, rng: random.Random, qtbot: Any, l
 
 def _images() -> list[np.ndarray]:
     rng = np.random.default_rng(0)
-    return [
-        rng.random((256, 240)).astype(np.float32),
-        rng.integers(0, 60000, (4, 128, 128)).astype(np.uint16),
-        rng.integers(0, 255, (160, 200, 3)).astype(np.uint8),
+    squares = [
+        rng.random((64, 60, 1)).astype(np.float32),
+        rng.integers(0, 60000, (32, 32, 4)).astype(np.uint16),
+        rng.integers(0, 255, (40, 50, 3)).astype(np.uint8),
     ]
+    grey, stack, colour = (each.repeat(4, axis=0).repeat(4, axis=1) for each in squares)
+    return [grey[..., 0], np.moveaxis(stack, -1, 0), colour]
 
 
 def _growth(memory: list[float]) -> float:

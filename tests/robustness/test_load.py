@@ -49,8 +49,9 @@ def figures(run: Callable[[int], object], warm_up: int, runs: int) -> tuple[floa
 def image(index: int) -> np.ndarray:
     """Pictures of some sizes, depths and numbers of channels, in turn."""
     rng = np.random.default_rng(index)
-    shape = [(96, 80), (64, 120, 3), (70, 70), (128, 64, 4)][index % 4]
-    return rng.integers(0, 256, shape).astype([np.uint8, np.float32, np.uint16][index % 3])
+    shape = [(24, 20), (16, 30, 3), (18, 18), (32, 16, 4)][index % 4]
+    squares = rng.integers(0, 256, shape).astype([np.uint8, np.float32, np.uint16][index % 3])
+    return squares.repeat(4, axis=0).repeat(4, axis=1)
 
 
 def run_one(index: int, model: str, refine: int) -> None:

@@ -226,4 +226,7 @@ def _quiet() -> warnings.catch_warnings:
 
 def _mention_if_blank(label: str, *, informative: bool) -> None:
     if not informative:
-        note(f"{label} has no texture, so no blur can be seen in it; it is left as it is")
+        note(
+            f"{label} has no texture, or noise alone, so no blur can be seen in it; it is left as "
+            "it is"
+        )

@@ -139,7 +139,8 @@ def estimate_kernels(
     found = compute([task(_find, each, bare) for each in groups])
     if not all(each.estimate.informative for each in found):
         warnings.warn(
-            "there is no texture, so the blur cannot be estimated: the image is left as it is",
+            "there is no texture, or noise alone, so the blur cannot be estimated: the image is "
+            "left as it is",
             NothingToEstimateWarning,
             stacklevel=4,
         )

@@ -13,6 +13,7 @@ from napari_deblur.engine.pair import LARGEST_KERNEL
 from napari_deblur.engine.progress import with_smaller_tiles
 from napari_deblur.engine.refinement import better_of, refine_kernel
 from napari_deblur.engine.synthesis import choose_tile
+from napari_deblur.engine.texture import shows_texture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +32,7 @@ _LARGEST_SHARE_AT_RIM = 0.1
 
 
 class NothingToEstimateWarning(UserWarning):
-    """The image has no texture, so no kernel could be estimated from it."""
+    """The image has no texture, or noise alone, so no kernel could be estimated from it."""
 
 
 def find_kernel(
@@ -58,15 +59,18 @@ def find_kernel(
     Warns
     -----
     NothingToEstimateWarning
-        When no frame has any texture.
+        When no frame has any texture; noise is none.
     """
     size = options.kernel_size
     first, *others = [size] if size is not None else [*first_sizes] or [pair.kernel_size]
-    found = yield from _find_at(pair, frames, options, first)
+    if shows_texture(frames):
+        found = yield from _find_at(pair, frames, options, first)
+    else:
+        found = Estimate(delta_kernel(first), informative=False)
     if not found.informative:
         warnings.warn(
-            "the image has no texture, so its blur cannot be estimated: the kernel changes "
-            "nothing; choose a region with edges",
+            "the image has no texture, or noise alone, so its blur cannot be estimated: the kernel "
+            "changes nothing; choose a region with edges",
             NothingToEstimateWarning,
             stacklevel=2,
         )
