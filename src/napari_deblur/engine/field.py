@@ -30,7 +30,7 @@ from napari_deblur.blur.motion import MotionDensity, fit_density
 from napari_deblur.engine.estimation import estimate
 from napari_deblur.engine.local import count_local_steps, find_local_kernels
 from napari_deblur.engine.patches import Patch, look
-from napari_deblur.engine.progress import Progress, with_smaller_tiles
+from napari_deblur.engine.progress import Progress, drain, with_smaller_tiles
 from napari_deblur.engine.region import restrict
 from napari_deblur.engine.rolling import count_rolling_steps, find_motion
 from napari_deblur.engine.search import find_kernel
@@ -195,22 +195,12 @@ def _network_kernels(
         if inside:
             tile = options.tile or choose_tile(pair)
             estimating = partial(estimate, pair, inside, factor=factor)
-            seen = _finish(with_smaller_tiles(estimating, tile, pair.device))
+            seen = drain(with_smaller_tiles(estimating, tile, pair.device))
             if seen.informative:
                 kernel = resize_kernel(seen.kernel, 1 / factor, size)
         found.append(kernel)
         yield Progress("kernel", number + 1, len(grid.cells))
     return np.stack(found)
-
-
-def _finish(steps: Generator[Progress, None, T]) -> T:
-    """The result of a generator whose steps are too small to report."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
 
 
 def _counted(steps: Generator[None, None, T], total: int) -> Generator[Progress, None, T]:

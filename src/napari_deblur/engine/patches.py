@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch.nn import functional
 
 from napari_deblur.blur.edges import differences, sparse_edges, strongest_gradients
 from napari_deblur.blur.kernel_step import NormalEquations, normal_equations
 from napari_deblur.blur.saturation import fill_clipped
-from napari_deblur.engine.region import Region, luma, restrict
+from napari_deblur.engine.region import Region, busiest_part, luma, restrict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,13 +143,8 @@ def _resize(image: torch.Tensor, factor: float) -> torch.Tensor:
 
 def _busiest(values: NDArray[np.float32], largest: int) -> Window:
     """The part of at most `largest` pixels a side where the gradients are strongest."""
-    height, width = (min(largest, length) for length in values.shape)
-    if (height, width) == values.shape:
+    height, width = values.shape
+    if max(height, width) <= largest:
         return slice(0, height), slice(0, width)
     down, across = np.gradient(values)
-    sums = ndimage.uniform_filter(down**2 + across**2, (height, width), mode="constant")
-    rows = slice(height // 2, values.shape[0] - (height - 1) // 2)
-    columns = slice(width // 2, values.shape[1] - (width - 1) // 2)
-    valid = sums[rows, columns]
-    top, left = (int(each) for each in np.unravel_index(int(valid.argmax()), valid.shape))
-    return slice(top, top + height), slice(left, left + width)
+    return busiest_part(np.asarray(down**2 + across**2, np.float32), largest)

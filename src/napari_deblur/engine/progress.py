@@ -11,7 +11,7 @@ from napari_deblur.errors import OutOfMemoryError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["SMALLEST_TILE", "Progress", "with_smaller_tiles"]
+__all__ = ["SMALLEST_TILE", "Progress", "drain", "with_smaller_tiles"]
 
 SMALLEST_TILE = 64
 """Side in pixels below which tiles are not halved any more."""
@@ -35,6 +35,16 @@ class Progress:
     stage: Literal["load", "kernel", "refine", "deblur"]
     done: int
     total: int
+
+
+def drain(steps: Generator[Progress, None, T]) -> T:
+    """Run a generator to its end and return its result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 def with_smaller_tiles(

@@ -25,7 +25,7 @@ from napari_deblur.blur.marks import paper_of
 from napari_deblur.blur.pyramid import Scale, plan_scales
 from napari_deblur.defaults import DEFAULT_ROUNDS
 from napari_deblur.engine.progress import Progress
-from napari_deblur.engine.region import Region, luma
+from napari_deblur.engine.region import Region, busiest_part, luma
 from napari_deblur.engine.starts import (
     Path,
     best_and_different,
@@ -238,17 +238,11 @@ def _resize(view: torch.Tensor, factor: float) -> torch.Tensor:
 
 def _busiest(view: torch.Tensor, clipped: torch.Tensor | None) -> tuple[slice, ...]:
     """Index of the part, of limited size, where the gradients are strongest."""
-    height, width = (min(_LARGEST_STEP, length) for length in view.shape[-2:])
-    if (height, width) == tuple(view.shape[-2:]):
+    if max(view.shape[-2:]) <= _LARGEST_STEP:
         return (slice(None),) * 4
     mask = None if clipped is None else clipped[0, 0].cpu().numpy()
     strength = _gradient_energy(view[0, 0].cpu().numpy(), mask)
-    sums = ndimage.uniform_filter(strength, (height, width), mode="constant")
-    rows = slice(height // 2, strength.shape[0] - (height - 1) // 2)
-    columns = slice(width // 2, strength.shape[1] - (width - 1) // 2)
-    valid = sums[rows, columns]
-    top, left = (int(each) for each in np.unravel_index(int(valid.argmax()), valid.shape))
-    return (slice(None), slice(None), slice(top, top + height), slice(left, left + width))
+    return (slice(None), slice(None), *busiest_part(strength, _LARGEST_STEP))
 
 
 def _gradient_energy(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from napari_deblur.engine.layout import Window
 
-__all__ = ["Region", "find_region", "luma", "restrict"]
+__all__ = ["Region", "busiest_part", "find_region", "luma", "restrict"]
 
 _RED_GREEN_BLUE = (0.299, 0.587, 0.114)  # Rec. 601
 
@@ -114,6 +114,17 @@ def restrict(region: Region, window: Window) -> Region | None:
     if not region.mask[rows, columns].any():
         return None
     return Region(rows, columns, region.mask)
+
+
+def busiest_part(strength: NDArray[np.float32], largest: int) -> Window:
+    """Part of at most `largest` pixels a side where the sum of a strength (h, w) is largest."""
+    height, width = (min(largest, length) for length in strength.shape)
+    sums = ndimage.uniform_filter(strength, (height, width), mode="constant")
+    rows = slice(height // 2, strength.shape[0] - (height - 1) // 2)
+    columns = slice(width // 2, strength.shape[1] - (width - 1) // 2)
+    valid = sums[rows, columns]
+    top, left = (int(each) for each in np.unravel_index(int(valid.argmax()), valid.shape))
+    return slice(top, top + height), slice(left, left + width)
 
 
 def luma(working: NDArray[np.float32]) -> NDArray[np.float32]:

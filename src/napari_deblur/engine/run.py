@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from napari_deblur.engine.noise import noise_levels
 from napari_deblur.engine.options import Options
 from napari_deblur.engine.output import check_output, copy_image
 from napari_deblur.engine.pair import Pair, load_pair
-from napari_deblur.engine.progress import Progress
+from napari_deblur.engine.progress import Progress, drain
 from napari_deblur.engine.refinement import DEFAULT_ROUNDS
 from napari_deblur.engine.region import find_region
 from napari_deblur.engine.restoration import Restored, restore
@@ -45,18 +45,6 @@ __all__ = [
     "kernel_grid_steps",
     "kernel_steps",
 ]
-
-T = TypeVar("T")
-
-
-def drain(steps: Generator[Progress, None, T]) -> T:
-    """Run a generator to its end and return its result."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
 
 
 def kernel_steps(
