@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from napari_deblur.blur.kernel import centre_kernel, delta_kernel
 from napari_deblur.engine.progress import Progress
 from napari_deblur.engine.region import Region, luma
+from napari_deblur.engine.shrinking import shrink_image
 from napari_deblur.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_deblur.engine.layout import Picture
     from napari_deblur.engine.pair import Pair
 
-__all__ = ["Estimate", "estimate", "shrink"]
+__all__ = ["Estimate", "estimate"]
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ def estimate(
     for done, (picture, region, window) in enumerate(windows):
         yield Progress("kernel", done, len(windows))
         values = luma(picture.read(window))
-        values = shrink(region.fade(values, window, pair.kernel_size // 2), factor)
+        values = _shrink(region.fade(values, window, pair.kernel_size // 2), factor)
         contrast = _contrast(values)
         if contrast <= _LEAST_CONTRAST:
             continue
@@ -91,14 +91,9 @@ def estimate(
     return Estimate(result, informative=True)
 
 
-def shrink(values: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
-    """Scale (h, w) by `factor`, at most 1, without aliasing; two pixels are left at least."""
-    if factor == 1:
-        return values
-    size = [max(2, round(side * factor)) for side in values.shape]
+def _shrink(values: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
     batch = torch.from_numpy(np.ascontiguousarray(values))[None, None]
-    shrunk = functional.interpolate(batch, size=size, mode="bilinear", antialias=True)
-    return np.asarray(shrunk[0, 0].numpy())
+    return np.asarray(shrink_image(batch, factor)[0, 0].numpy())
 
 
 def _spread(items: list[T], most: int) -> list[T]:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from napari_deblur.blur.edges import differences, sparse_edges, strongest_gradients
 from napari_deblur.blur.kernel_step import NormalEquations, normal_equations
 from napari_deblur.blur.saturation import fill_clipped
 from napari_deblur.engine.region import Region, busiest_part, luma, restrict
+from napari_deblur.engine.shrinking import shrink_clipped, shrink_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Patch", "equations", "look", "shrink"]
 
-_CLIPPED_SHARE = 0.05  # of the pixels that a pixel of a shrunk image is made of
 _FILLING = 10  # rounds; clipped pixels are predicted anew with every kernel
 _FADE = 16  # pixels
 
@@ -87,12 +86,8 @@ def shrink(patch: Patch, factor: float) -> Patch:
     if factor == 1:
         return patch
     position = (patch.position[0] * factor, patch.position[1] * factor)
-    image = _resize(patch.image, factor)
-    clipped = patch.clipped
-    if clipped is not None:
-        # A pixel that is made of clipped ones is too dark as well.
-        clipped = _resize(clipped.float(), factor) > _CLIPPED_SHARE
-    return Patch(patch.cell, position, image, clipped)
+    clipped = None if patch.clipped is None else shrink_clipped(patch.clipped, factor)
+    return Patch(patch.cell, position, shrink_image(patch.image, factor), clipped)
 
 
 def equations(
@@ -134,11 +129,6 @@ def _look_at(
     if clipped is not None and clipped[:, *part].any():
         mask = torch.from_numpy(clipped[:, *part].any(axis=0)).to(device)[None, None]
     return Patch(cell, (position[0], position[1]), image, mask)
-
-
-def _resize(image: torch.Tensor, factor: float) -> torch.Tensor:
-    size = [max(1, round(side * factor)) for side in image.shape[-2:]]
-    return functional.interpolate(image, size=size, mode="bilinear", antialias=True)
 
 
 def _busiest(values: NDArray[np.float32], largest: int) -> Window:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from scipy import ndimage
-from torch.nn import functional
 
 from napari_deblur.blur.alternation import Schedule, alternate, energy, resize_kernel
 from napari_deblur.blur.kernel import resize_kernel_support
@@ -26,6 +25,7 @@ from napari_deblur.blur.pyramid import Scale, plan_scales
 from napari_deblur.defaults import DEFAULT_ROUNDS
 from napari_deblur.engine.progress import Progress
 from napari_deblur.engine.region import Region, busiest_part, luma
+from napari_deblur.engine.shrinking import shrink_clipped, shrink_image
 from napari_deblur.engine.starts import (
     Path,
     best_and_different,
@@ -53,7 +53,6 @@ _CHOICE_FACTOR = 0.5  # the start is chosen once the image has half its size
 _CUT_FACTOR = 0.175
 _KEPT = 3
 _RESIDUAL_WEIGHT = 0.1
-_CLIPPED_SHARE = 0.05  # of the pixels that a pixel of a shrunk image is made of
 
 
 @dataclass(frozen=True)
@@ -216,24 +215,15 @@ def _view(picture: Picture, region: Region) -> tuple[NDArray[np.float32], NDArra
 
 def _shrink(views: _Views, scale: Scale) -> _Views:
     """Views at a scale; of large ones the busiest part."""
-    images = [_resize(view, scale.factor) for view in views.images]
+    images = [shrink_image(view, scale.factor) for view in views.images]
     if views.clipped is None:
         return _Views([image[_busiest(image, None)] for image in images], None)
-    # A pixel that is made of clipped ones is too dark as well.
-    masks = [_resize(mask.float(), scale.factor) > _CLIPPED_SHARE for mask in views.clipped]
+    masks = [shrink_clipped(mask, scale.factor) for mask in views.clipped]
     parts = [_busiest(*each) for each in zip(images, masks, strict=True)]
     return _Views(
         [image[part] for image, part in zip(images, parts, strict=True)],
         [mask[part] for mask, part in zip(masks, parts, strict=True)],
     )
-
-
-def _resize(view: torch.Tensor, factor: float) -> torch.Tensor:
-    if factor == 1:
-        return view
-    # Two pixels at least, without which a thin image has no gradient.
-    size = [max(2, round(side * factor)) for side in view.shape[-2:]]
-    return functional.interpolate(view, size=size, mode="bilinear", antialias=True)
 
 
 def _busiest(view: torch.Tensor, clipped: torch.Tensor | None) -> tuple[slice, ...]:
