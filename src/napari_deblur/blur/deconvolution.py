@@ -96,12 +96,7 @@ def data_step(term: DataTerm, prior: Tensor, weight: float | Tensor) -> Tensor:
     Tensor, shape (B, C, h, w)
     """
     with torch.autocast(prior.device.type, enabled=False):
-        weight = _per_item(weight, term.power)
-        spectrum = torch.fft.rfft2(to_full_precision(prior))
-        factor = 1 / (weight * term.power + 1)
-        solution = _scale(term.back_projection, weight * factor) + _scale(spectrum, factor)
-        image: Tensor = torch.fft.irfft2(solution, s=term.shape)
-        return image
+        return _solve(term, to_full_precision(prior), weight, 1)
 
 
 def gradient_data_step(
@@ -125,13 +120,8 @@ def gradient_data_step(
     Tensor, shape (B, C, h, w)
     """
     with torch.autocast(down.device.type, enabled=False):
-        prior = gradient_power(term.shape, term.power)
-        weight = _per_item(weight, term.power)
-        spectrum = torch.fft.rfft2(_adjoint_gradient(down, across))
-        factor = 1 / (weight * term.power + prior)
-        solution = _scale(term.back_projection, weight * factor) + _scale(spectrum, factor)
-        image: Tensor = torch.fft.irfft2(solution, s=term.shape)
-        return image
+        prior_power = gradient_power(term.shape, term.power)
+        return _solve(term, _adjoint_gradient(down, across), weight, prior_power)
 
 
 def wiener(blurry: Tensor, kernel: Tensor, weights: Sequence[float] | Tensor) -> Tensor:
@@ -314,6 +304,18 @@ class _Shrink(torch.autograd.Function):
         exponent = ctx.exponent
         curvature = solution.abs().pow(exponent - 2) * (exponent * (exponent - 1) / ctx.beta) + 1
         return torch.where(solution != 0, gradient / curvature, 0.0), None, None
+
+
+def _solve(
+    term: DataTerm, prior: Tensor, weight: float | Tensor, prior_power: float | Tensor
+) -> Tensor:
+    """Solve (weight K^T K + P) x = weight K^T b + prior; P has the power spectrum `prior_power`."""
+    weight = _per_item(weight, term.power)
+    factor = 1 / (weight * term.power + prior_power)
+    spectrum = torch.fft.rfft2(prior)
+    solution = _scale(term.back_projection, weight * factor) + _scale(spectrum, factor)
+    image: Tensor = torch.fft.irfft2(solution, s=term.shape)
+    return image
 
 
 def _gradient(image: Tensor) -> tuple[Tensor, Tensor]:
