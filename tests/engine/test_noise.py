@@ -52,6 +52,17 @@ def test_a_kernel_that_is_too_smooth_raises_it_for_all_channels() -> None:
     assert (_levels(image, _smooth(kernel), None) > 1.5 * _levels(image, kernel, None)).all()
 
 
+def test_empty_channels_have_no_noise_whatever_the_others_have() -> None:
+    for seed in range(6):
+        blurry, kernel = shake(
+            skimage.data.camera()[:200, :200], size=15, seed=seed, noise=0.003 * (seed + 1)
+        )
+        image = np.stack([blurry, 0 * blurry, 0 * blurry], axis=2)
+        levels = _levels(image, kernel, None)
+        assert np.isfinite(levels).all()
+        assert levels[0] >= levels[1] >= 0
+
+
 def test_a_field_is_judged_with_the_kernels_of_its_places() -> None:
     sharp = np.tile(skimage.data.camera()[:512, :512], (1, 2))
     left, kernel = shake(sharp, size=15, seed=2, noise=0.001)

@@ -47,9 +47,7 @@ def noise_with_misfit(blurry: Tensor, kernel: Tensor, noise: Tensor) -> Tensor:
         At least `noise`.
     """
     images, sigma = to_full_precision(blurry), to_full_precision(noise)
-    weight = (_WEIGHT / sigma.square().clamp(min=_WEIGHT / _LARGEST_WEIGHT)).clamp(
-        max=_LARGEST_WEIGHT
-    )
+    weight = _WEIGHT / sigma.square().clamp(min=_WEIGHT / _LARGEST_WEIGHT)
     explained = convolve(hyper_laplacian(images, kernel, weight), kernel, boundary="replicate")
     margins = (min(kernel.shape[-1] // 2 + 5, side // 4) for side in images.shape[-2:])
     rows, columns = (

@@ -90,7 +90,7 @@ def _levels_in(
         batch = torch.from_numpy(narrow)[None].to(pair.device)
         view = _middle(grey, max(_SMALLEST_VIEW, _SUPPORTS * narrow.shape[-1]))
         raised = noise_with_misfit(view, batch, own)
-        noise = torch.sqrt(noise.square() + raised.square() - own.square())
+        noise = torch.sqrt(noise.square() + (raised.square() - own.square()).clamp(min=0))
     levels: NDArray[np.float32] = noise.cpu().numpy()
     return levels
 
