@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_deblur.engine.tiles import plan_part, plan_tiles
+from napari_deblur.engine.tiles import plan_part, plan_tiles, spread
 from napari_deblur.errors import InputError
 
 PLANS = given(
@@ -95,3 +95,9 @@ def test_tiles_are_spread_evenly_rather_than_leaving_a_sliver():
 def test_impossible_sizes_are_refused(tile, halo, align):
     with pytest.raises(InputError, match="tiles of"):
         plan_tiles((32, 32), tile, halo, align=align)
+
+
+def test_a_spread_has_both_ends_and_even_distances_and_few_items_all() -> None:
+    assert spread(range(9), 3) == [0, 4, 8]
+    assert spread("abc", 5) == ["a", "b", "c"]
+    assert spread([], 2) == []

@@ -29,6 +29,7 @@ from napari_deblur.blur.spectra import (
 from napari_deblur.errors import InputError
 
 __all__ = [
+    "NATURAL_WEIGHT",
     "DataTerm",
     "data_step",
     "data_term",
@@ -40,6 +41,9 @@ __all__ = [
 ]
 
 BETAS: Final = (*(2 ** (1.5 * i) for i in range(6)), 256.0)
+
+NATURAL_WEIGHT: Final = 0.2
+"""Data weight of `hyper_laplacian` times the noise's variance that suits natural images."""
 
 
 @dataclass(frozen=True)

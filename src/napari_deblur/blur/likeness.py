@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 __all__ = ["kernel_likeness"]
 
 
-def kernel_likeness(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+def kernel_likeness(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
     """Largest normalised correlation of two kernels over all shifts.
 
     By Fourier transforms of our own: `scipy.signal` takes half a second to import, a tenth of what

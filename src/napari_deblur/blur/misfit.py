@@ -7,15 +7,14 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from napari_deblur.blur.deconvolution import hyper_laplacian
+from napari_deblur.blur.deconvolution import NATURAL_WEIGHT, hyper_laplacian
 from napari_deblur.blur.forward import convolve
+from napari_deblur.blur.noise import normal_spread
 from napari_deblur.blur.spectra import to_full_precision
 
 __all__ = ["noise_with_misfit"]
 
 _LARGEST_WEIGHT: Final = 1.6e4  # of the data; far above, an image is found for any kernel
-_WEIGHT: Final = 0.2  # over the noise's variance: the data's weight where there is noise
-_NORMAL_MEDIAN: Final = 0.674490
 _EXPLAINED: Final = 1.2  # by noise, of its own standard deviation: it is not known exactly
 _AMPLIFIED: Final = 4.0  # what errors of a kernel weigh in the restored image beside noise
 
@@ -47,13 +46,13 @@ def noise_with_misfit(blurry: Tensor, kernel: Tensor, noise: Tensor) -> Tensor:
         At least `noise`.
     """
     images, sigma = to_full_precision(blurry), to_full_precision(noise)
-    weight = _WEIGHT / sigma.square().clamp(min=_WEIGHT / _LARGEST_WEIGHT)
+    weight = NATURAL_WEIGHT / sigma.square().clamp(min=NATURAL_WEIGHT / _LARGEST_WEIGHT)
     explained = convolve(hyper_laplacian(images, kernel, weight), kernel, boundary="replicate")
     margins = (min(kernel.shape[-1] // 2 + 5, side // 4) for side in images.shape[-2:])
     rows, columns = (
         slice(margin, side - margin)
         for margin, side in zip(margins, images.shape[-2:], strict=True)
     )
-    residual = (images - explained)[..., rows, columns].abs().flatten(1).median(dim=1).values
-    excess = (residual / _NORMAL_MEDIAN).square() - (_EXPLAINED * sigma).square()
+    residual = normal_spread((images - explained)[..., rows, columns])
+    excess = residual.square() - (_EXPLAINED * sigma).square()
     return torch.sqrt(sigma.square() + _AMPLIFIED**2 * excess.clamp(min=0))

@@ -10,7 +10,7 @@ from torch import Tensor
 from napari_deblur.blur.spectra import to_full_precision
 from napari_deblur.errors import InputError
 
-__all__ = ["estimate_noise"]
+__all__ = ["estimate_noise", "normal_spread"]
 
 _NORMAL_MEDIAN: Final = 0.674490  # median magnitude of a standard normal variable
 _FILTER_NORM: Final = 70.0  # norm of the outer product of (1, -4, 6, -4, 1) with itself
@@ -47,5 +47,12 @@ def estimate_noise(images: Tensor) -> Tensor:
             f"{_SMALLEST}x{_SMALLEST} pixels; pass a larger image"
         )
     rough = torch.diff(torch.diff(to_full_precision(images), n=4, dim=-1), n=4, dim=-2)
-    median = rough.abs().flatten(1).median(dim=1).values
-    return median / (_NORMAL_MEDIAN * _FILTER_NORM)
+    return normal_spread(rough) / _FILTER_NORM
+
+
+def normal_spread(values: Tensor) -> Tensor:
+    """Standard deviation (B,) of normal values (B, ...) about 0, that outliers hardly change.
+
+    Read from the median magnitude.
+    """
+    return values.abs().flatten(1).median(dim=1).values / _NORMAL_MEDIAN

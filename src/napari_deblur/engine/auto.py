@@ -26,6 +26,7 @@ import torch
 from napari_deblur.blur.kernel import kernel_support
 from napari_deblur.blur.kernel_bank import SIZE_CLASSES
 from napari_deblur.engine.region import luma
+from napari_deblur.engine.tiles import spread
 from napari_deblur.errors import WeightsError
 from napari_deblur.networks.classifier import BlurSizeClassifier
 from napari_deblur.weights.fetch import weights_path
@@ -134,7 +135,9 @@ def _ask(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> tupl
     if entry is None:
         return ()
     network = _open(weights_path(entry), entry.sha256, device)
-    return tuple(class_chances(network, [_view(*frame) for frame in _some(frames)], device))
+    return tuple(
+        class_chances(network, [_view(*frame) for frame in spread(frames, _MOST_FRAMES)], device)
+    )
 
 
 def _class_of(size: int) -> int:
@@ -185,11 +188,6 @@ def _largest_of(number: int) -> int:
     """Side, odd, of the largest kernels of a class."""
     side = SIZE_CLASSES[number][1]
     return side + 1 - side % 2
-
-
-def _some(frames: Sequence[tuple[Picture, Region]]) -> list[tuple[Picture, Region]]:
-    chosen = np.linspace(0, len(frames) - 1, min(len(frames), _MOST_FRAMES)).round().astype(int)
-    return [frames[index] for index in chosen]
 
 
 def _view(picture: Picture, region: Region) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from napari_deblur.blur.kernel import centre_kernel, delta_kernel
 from napari_deblur.engine.progress import Progress
 from napari_deblur.engine.region import Region, luma
 from napari_deblur.engine.shrinking import shrink_image
+from napari_deblur.engine.tiles import spread
 from napari_deblur.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Estimate", "estimate"]
 
-T = TypeVar("T")
 
 _MOST_PIXELS = 1 << 26  # statistics do not get better beyond this, only slower
 _LEAST_CONTRAST = 1e-5  # standard deviation of gradients, in the working range; float32's rounding
@@ -71,7 +71,7 @@ def estimate(
     windows = [
         (picture, region, window) for picture, region in frames for window in region.windows(tile)
     ]
-    windows = _spread(windows, max(len(frames), _MOST_PIXELS // tile**2))
+    windows = spread(windows, max(len(frames), _MOST_PIXELS // tile**2))
     pooled: list[torch.Tensor] = []
     total = 0.0
     for done, (picture, region, window) in enumerate(windows):
@@ -94,12 +94,6 @@ def estimate(
 def _shrink(values: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
     batch = torch.from_numpy(np.ascontiguousarray(values))[None, None]
     return np.asarray(shrink_image(batch, factor)[0, 0].numpy())
-
-
-def _spread(items: list[T], most: int) -> list[T]:
-    if len(items) <= most:
-        return items
-    return [items[index] for index in np.linspace(0, len(items) - 1, most).round().astype(int)]
 
 
 def _contrast(values: NDArray[np.float32]) -> float:

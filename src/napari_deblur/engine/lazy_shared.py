@@ -27,6 +27,7 @@ from napari_deblur.engine.region import Region, find_region
 from napari_deblur.engine.run import drain
 from napari_deblur.engine.search import NothingToEstimateWarning, find_kernel
 from napari_deblur.engine.synthesis import is_cut_off
+from napari_deblur.engine.tiles import spread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,9 +133,10 @@ def estimate_kernels(
     frames = []
     for source, layout in zip(sources, layouts, strict=True):
         region = find_region(options.region, layout.size)
-        windows = _spread(list(region.windows(_KERNEL_SIDE)))
+        windows = spread(list(region.windows(_KERNEL_SIDE)), _KERNEL_WINDOWS)
         frames.append([(source.cut(layout.index(w)), layout, _within(region, w)) for w in windows])
-    groups = [_spread([each for frame in frames for each in frame])] if together else frames
+    pooled = [each for frame in frames for each in frame]
+    groups = [spread(pooled, _KERNEL_WINDOWS)] if together else frames
     bare = replace(options, region=None)
     found = compute([task(_find, each, bare) for each in groups])
     if not all(each.estimate.informative for each in found):
@@ -145,13 +147,6 @@ def estimate_kernels(
             stacklevel=4,
         )
     return list(found) * len(sources) if together else list(found)
-
-
-def _spread(items: list[Any]) -> list[Any]:
-    if len(items) <= _KERNEL_WINDOWS:
-        return items
-    chosen = np.linspace(0, len(items) - 1, _KERNEL_WINDOWS).round().astype(int)
-    return [items[index] for index in chosen]
 
 
 def _within(region: Region, window: Window) -> Region:

@@ -58,7 +58,7 @@ class Source:
     sent: Delayed | None
 
     def cut(self, index: tuple[slice, ...]) -> Any:
-        """Window of the slice, as an argument of a task that calls `_read` on it."""
+        """Window of the slice, as an argument of a task that calls `read` on it."""
         if self.sent is not None:
             return [self.sent, index]
         plane = self.plane

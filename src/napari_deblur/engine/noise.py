@@ -12,7 +12,7 @@ from napari_deblur.blur.kernel import kernel_support, resize_kernel_support
 from napari_deblur.blur.misfit import noise_with_misfit
 from napari_deblur.blur.noise import estimate_noise
 from napari_deblur.engine.region import luma
-from napari_deblur.engine.tiles import plan_tiles
+from napari_deblur.engine.tiles import plan_tiles, spread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,8 +35,7 @@ _SUPPORTS_AT_LEAST = 2  # in a smaller image hardly a pixel is blurred from what
 def noise_windows(size: tuple[int, int]) -> list[Window]:
     """Windows of an image of `size` (height, width) that its noise is measured in."""
     windows = [part.owned for part in plan_tiles(size, _WINDOW, 0)]
-    chosen = np.linspace(0, len(windows) - 1, min(len(windows), _WINDOWS)).round()
-    return [windows[index] for index in chosen.astype(int)]
+    return spread(windows, _WINDOWS)
 
 
 def noise_levels(

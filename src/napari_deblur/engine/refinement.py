@@ -35,6 +35,7 @@ from napari_deblur.engine.starts import (
     going_on,
     many_starts,
 )
+from napari_deblur.engine.tiles import spread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -185,8 +186,7 @@ def _at(
 
 def _views(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> _Views:
     """The part of each frame that is worked on."""
-    chosen = np.linspace(0, len(frames) - 1, min(len(frames), _MOST_FRAMES)).round().astype(int)
-    found = [_view(*frames[index]) for index in chosen]
+    found = [_view(*frame) for frame in spread(frames, _MOST_FRAMES)]
     images = [torch.from_numpy(values).to(device)[None, None] for values, _ in found]
     if not any(mask.any() for _, mask in found):
         return _Views(images, None)

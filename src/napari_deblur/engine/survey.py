@@ -18,6 +18,7 @@ from napari_deblur.engine.arrays import (
     find_channels,
     image_size,
 )
+from napari_deblur.engine.tiles import spread
 from napari_deblur.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _CLIPPING_BANDS = 4  # bands in which a plateau of clipped values is looked for
 
 
 def working_range(dtype: np.dtype[Any], least: float, most: float) -> tuple[float, float]:
-    """Values that become 0 and 1 by the rule in this module's description."""
+    """Values that become 0 and 1 by the rule that `napari_deblur.engine.layout` describes."""
     if dtype.kind == "u":
         nominal = float(np.iinfo(dtype).max)
     elif dtype.kind == "f" and least >= 0 and most <= 1:
@@ -92,10 +93,11 @@ def extremes(
 def find_saturation(array: ArraySource, channel_axis: int | None) -> float:
     """Value from which an array is clipped, by the values of some bands that are spread over it."""
     axis, alpha = find_channels(tuple(array.shape), channel_axis)
-    bands = _plan_bands(array, axis)
-    chosen = np.linspace(0, len(bands) - 1, min(len(bands), _CLIPPING_BANDS)).round().astype(int)
     last = -1 if alpha else None
-    values = [_band(array, axis, bands[index])[:last].ravel() for index in chosen]
+    values = [
+        _band(array, axis, rows)[:last].ravel()
+        for rows in spread(_plan_bands(array, axis), _CLIPPING_BANDS)
+    ]
     return clipping_level(np.concatenate(values))
 
 

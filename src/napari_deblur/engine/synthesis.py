@@ -23,7 +23,7 @@ from napari_deblur.blur.alternation import resize_kernel
 from napari_deblur.blur.kernel import kernel_support, resize_kernel_support
 from napari_deblur.engine.blending import Block, fade_blocks
 from napari_deblur.engine.devices import free_memory
-from napari_deblur.engine.tiles import Tile, plan_part, plan_tiles
+from napari_deblur.engine.tiles import Tile, plan_part, plan_tiles, spread
 from napari_deblur.errors import WeightsError
 from napari_deblur.networks.fold import fold
 from napari_deblur.networks.frontend import candidates, pull_to_data
@@ -213,10 +213,9 @@ def is_cut_off(pair: Pair, picture: Picture, kernel: NDArray[np.float32]) -> boo
     Judged on some windows that are spread over the image.
     """
     windows = [part.owned for part in plan_tiles(picture.layout.size, _CLIPPING_WINDOW, 0)]
-    chosen = np.linspace(0, len(windows) - 1, min(len(windows), _CLIPPING_WINDOWS)).round()
     batch = torch.from_numpy(kernel)[None].to(pair.device)
-    for index in chosen.astype(int):
-        image = picture.read(windows[index])
+    for window in spread(windows, _CLIPPING_WINDOWS):
+        image = picture.read(window)
         clipped = picture.layout.clipped(image)
         if clipped is not None:
             blurry = torch.from_numpy(image)[None].to(pair.device)

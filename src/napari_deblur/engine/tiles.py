@@ -12,14 +12,19 @@ No torch here, and no pixels: only integers.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
+from typing import TypeVar
+
+import numpy as np
 
 from napari_deblur.errors import InputError
 
-__all__ = ["Tile", "plan_grid", "plan_part", "plan_tiles"]
+__all__ = ["Tile", "plan_grid", "plan_part", "plan_tiles", "spread"]
 
 Window = tuple[slice, slice]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -183,3 +188,9 @@ def _plan_axis(length: int, tile: int, halo: int, align: int) -> list[tuple[slic
 
 def _round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
+
+
+def spread(items: Sequence[T], most: int) -> list[T]:
+    """Return the items, or of many `most` of them, from the first to the last at even distances."""
+    count = min(len(items), most)
+    return [items[index] for index in np.linspace(0, len(items) - 1, count).round().astype(int)]

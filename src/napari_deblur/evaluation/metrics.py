@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.ndimage
-import scipy.signal
 import skimage.metrics
 
+from napari_deblur.blur.likeness import kernel_likeness
 from napari_deblur.errors import InputError
 
 if TYPE_CHECKING:
@@ -182,14 +182,12 @@ def kernel_similarity(estimate: ArrayLike, kernel: ArrayLike) -> float:
     """
     first = np.asarray(estimate, dtype=np.float64)
     second = np.asarray(kernel, dtype=np.float64)
-    norm = float(np.linalg.norm(first) * np.linalg.norm(second))
-    if first.ndim != 2 or second.ndim != 2 or norm == 0:
+    if first.ndim != 2 or second.ndim != 2 or not (first.any() and second.any()):
         raise InputError(
             f"Kernels of shapes {first.shape} and {second.shape} cannot be compared; "
             "give two 2-D kernels that are not all zero."
         )
-    products = scipy.signal.correlate2d(first, second, mode="full")
-    return float(products.max() / norm)
+    return kernel_likeness(first, second)
 
 
 def _pair(estimate: ArrayLike, sharp: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_deblur.blur.deconvolution import data_step, data_term, hyper_laplacians, wiener
+from napari_deblur.blur.deconvolution import (
+    NATURAL_WEIGHT,
+    data_step,
+    data_term,
+    hyper_laplacians,
+    wiener,
+)
 from napari_deblur.blur.forward import convolve
 
 if TYPE_CHECKING:
@@ -20,8 +26,7 @@ __all__ = ["candidates", "count_candidates", "pull_to_data"]
 _SMALLEST_NOISE = 0.005
 # With an exact kernel less can be told; what is gained by it, and what rings, a network learns.
 _DARING_NOISE = 0.0015
-# Weight of the data times the noise variance: what a natural image's gradients ask for.
-_HYPER_LAPLACIAN = 0.2
+# Weight of the data times the noise variance, as `NATURAL_WEIGHT` is for the hyper-Laplacian.
 _WIENER = (2e-4, 2e-3, 2e-2)
 _BEST_WIENER = 1
 
@@ -62,7 +67,7 @@ def candidates(kind: FrontEnd, blurry: Tensor, kernel: Tensor, noise_sigma: Tens
         levels = [precision]
         if kind == "hyper-laplacian-pair":
             levels.append(_precision(noise_sigma, _DARING_NOISE))
-        return hyper_laplacians(blurry, kernel, [_HYPER_LAPLACIAN * each for each in levels])
+        return hyper_laplacians(blurry, kernel, [NATURAL_WEIGHT * each for each in levels])
     weights = precision[:, None] * precision.new_tensor(_WIENER)
     images = list(wiener(blurry, kernel, weights).unbind(dim=1))
     return [images.pop(_BEST_WIENER), *images]
