@@ -30,7 +30,13 @@ from napari_deblur.blur.motion import MotionDensity, fit_density
 from napari_deblur.engine.estimation import estimate
 from napari_deblur.engine.local import count_local_steps, find_local_kernels
 from napari_deblur.engine.patches import Patch, look
-from napari_deblur.engine.progress import Progress, drain, with_smaller_tiles
+from napari_deblur.engine.progress import (
+    Progress,
+    count_up,
+    counted,
+    drain,
+    with_smaller_tiles,
+)
 from napari_deblur.engine.region import restrict
 from napari_deblur.engine.rolling import count_rolling_steps, find_motion
 from napari_deblur.engine.search import find_kernel
@@ -205,16 +211,9 @@ def _network_kernels(
 
 def _counted(steps: Generator[None, None, T], total: int) -> Generator[Progress, None, T]:
     """Report the steps of a generator as those of the refinement."""
-    yield Progress("refine", 0, total)
-    done = 0
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        done += 1
-        yield Progress("refine", done, total)
+    progress = count_up("refine", total)
+    yield next(progress)
+    return (yield from counted(steps, progress))
 
 
 def _evidence(grid: FieldGrid, patches: Sequence[Patch]) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ import numpy as np
 from napari_deblur.blur.field import FieldGrid, KernelField, Window
 from napari_deblur.blur.kernel import kernel_support
 from napari_deblur.engine.output import output_for
-from napari_deblur.engine.progress import Progress, with_smaller_tiles
+from napari_deblur.engine.progress import Progress, count_up, counted, with_smaller_tiles
 from napari_deblur.engine.restoration import Restored, restore
 from napari_deblur.engine.synthesis import (
     Plan,
@@ -128,8 +128,8 @@ def _deblur(
     total = sum(
         count_steps(pair, piece.size, layout.channels, tile) for part in pieces for piece in part
     )
-    done = 0
-    yield Progress("deblur", done, total)
+    progress = count_up("deblur", total)
+    yield next(progress)
     for block, parts in zip(blocks, pieces, strict=True):
         height, width = (side.stop - side.start for side in block)
         blended = np.zeros((layout.channels, height, width), np.float32)
@@ -138,14 +138,7 @@ def _deblur(
             clipped = layout.clipped(image) if fills else None
             plan = Plan((), tile, field.kernels[piece.cell], steps=0)
             steps = deblur_block(pair, image, plan, noise, clipped)
-            while True:
-                try:
-                    next(steps)
-                except StopIteration as end:
-                    sharp: NDArray[np.float32] = end.value
-                    break
-                done += 1
-                yield Progress("deblur", done, total)
+            sharp = yield from counted(steps, progress)
             weights = field.grid.weights(piece.cell, piece.counts, _RAMP)
             place = _within(piece.counts, block)
             blended[:, *place] += weights * sharp[:, *piece.inner]

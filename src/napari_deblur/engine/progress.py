@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import itertools
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from napari_deblur.errors import OutOfMemoryError
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["SMALLEST_TILE", "Progress", "drain", "with_smaller_tiles"]
+__all__ = ["SMALLEST_TILE", "Progress", "count_up", "counted", "drain", "with_smaller_tiles"]
 
 SMALLEST_TILE = 64
 """Side in pixels below which tiles are not halved any more."""
 
 T = TypeVar("T")
+Stage: TypeAlias = Literal["load", "kernel", "refine", "deblur"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,14 @@ class Progress:
         suffice, the stage starts again at 0 with more, smaller tiles.
     """
 
-    stage: Literal["load", "kernel", "refine", "deblur"]
+    stage: Stage
     done: int
     total: int
+
+
+def count_up(stage: Stage, total: int) -> Iterator[Progress]:
+    """Reports of a stage of `total` steps, from the first, before any is done."""
+    return (Progress(stage, done, total) for done in itertools.count())
 
 
 def drain(steps: Generator[Progress, None, T]) -> T:
@@ -45,6 +52,19 @@ def drain(steps: Generator[Progress, None, T]) -> T:
         except StopIteration as end:
             result: T = end.value
             return result
+
+
+def counted(
+    steps: Generator[None, None, T], progress: Iterator[Progress]
+) -> Generator[Progress, None, T]:
+    """Run a generator to its end, with the next report after each of its steps."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        yield next(progress)
 
 
 def with_smaller_tiles(

@@ -23,7 +23,7 @@ from napari_deblur.blur.kernel import resize_kernel_support
 from napari_deblur.blur.marks import paper_of
 from napari_deblur.blur.pyramid import Scale, plan_scales
 from napari_deblur.defaults import DEFAULT_ROUNDS
-from napari_deblur.engine.progress import Progress
+from napari_deblur.engine.progress import Progress, count_up
 from napari_deblur.engine.region import Region, busiest_part, luma
 from napari_deblur.engine.shrinking import shrink_clipped, shrink_image
 from napari_deblur.engine.starts import (
@@ -116,7 +116,7 @@ def refine_kernel(
     going = count_going_on(kept, paper)
     total = sum(cut_at + 1 - path.scale for path in starts)
     total += going * (chosen_at - cut_at) + last - chosen_at
-    progress = (Progress("refine", done, total) for done in range(total + 1))
+    progress = count_up("refine", total)
     yield next(progress)
 
     def climb(path: Path, to: int) -> Generator[Progress, None, NDArray[np.float32]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_deblur.engine.blending import Blender
 from napari_deblur.engine.output import output_for
-from napari_deblur.engine.progress import Progress, with_smaller_tiles
+from napari_deblur.engine.progress import Progress, count_up, counted, with_smaller_tiles
 from napari_deblur.engine.synthesis import (
     Plan,
     choose_tile,
@@ -92,20 +92,13 @@ def _deblur_blocks(
     *,
     fills: bool,
 ) -> Generator[Progress, None, None]:
-    done = 0
-    yield Progress("deblur", done, plan.steps)
+    progress = count_up("deblur", plan.steps)
+    yield next(progress)
     blender = Blender(picture.layout.size[1])
     for block in plan.blocks:
         image = picture.read(block.source)
         clipped = picture.layout.clipped(image) if fills else None
         steps = deblur_block(pair, image, plan, noise, clipped, block.counted)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                sharp: NDArray[np.float32] = end.value
-                break
-            done += 1
-            yield Progress("deblur", done, plan.steps)
+        sharp = yield from counted(steps, progress)
         window, blended = blender.add(block, sharp[:, *block.counted])
         picture.write(out, window, blended)
