@@ -24,6 +24,7 @@ from napari_deblur.training.tasks import (
     SynthesisTask,
     Task,
 )
+from napari_deblur.training.transfer import widen_guides
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,7 +189,7 @@ def _start(network: nn.Module, path: str, kind: str) -> str:
     if file.kind != kind:
         raise InputError(f"{path!r} holds weights of kind {file.kind!r}: give {kind!r} weights")
     try:
-        network.load_state_dict(file.tensors)
+        network.load_state_dict(widen_guides(file.tensors, network))
     except RuntimeError as error:
         raise InputError(
             f"{path!r} holds another architecture ({str(error).splitlines()[-1].strip()}): "

@@ -1,0 +1,41 @@
+import dataclasses
+
+import pytest
+import torch
+
+from napari_deblur.networks.presets import PRESETS
+from napari_deblur.networks.synthesis import SynthesisNetwork
+from napari_deblur.training.transfer import widen_guides
+
+
+@pytest.fixture
+def small():
+    torch.manual_seed(0)
+    network = SynthesisNetwork(dataclasses.replace(PRESETS["tiny"].synthesis, kernel_size=9))
+    for parameter in network.parameters():  # the last layers start at zero, which would hide all
+        torch.nn.init.normal_(parameter, std=0.1)
+    return network
+
+
+def test_a_network_for_larger_kernels_starts_as_the_smaller_one(small):
+    large = SynthesisNetwork(dataclasses.replace(small.config, kernel_size=21))
+    large.load_state_dict(widen_guides(small.state_dict(), large))
+    blurry, kernel = torch.rand(2, 1, 32, 40), torch.rand(2, 9, 9)
+    kernel /= kernel.sum(dim=(1, 2), keepdim=True)
+    sigma = torch.tensor([0.01, 0.02])
+    torch.testing.assert_close(
+        large(blurry, kernel, sigma), small(blurry, kernel, sigma), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_weights_of_the_same_size_stay_as_they_are(small):
+    widened = widen_guides(small.state_dict(), small)
+    assert all(
+        torch.equal(widened[name], tensor) for name, tensor in small.state_dict().items()
+    )
+
+
+def test_weights_for_larger_kernels_are_not_cut_to_smaller_ones(small):
+    smaller = SynthesisNetwork(dataclasses.replace(small.config, kernel_size=5))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        smaller.load_state_dict(widen_guides(small.state_dict(), smaller))
