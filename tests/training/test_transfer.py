@@ -30,9 +30,7 @@ def test_a_network_for_larger_kernels_starts_as_the_smaller_one(small):
 
 def test_weights_of_the_same_size_stay_as_they_are(small):
     widened = widen_guides(small.state_dict(), small)
-    assert all(
-        torch.equal(widened[name], tensor) for name, tensor in small.state_dict().items()
-    )
+    assert all(torch.equal(widened[name], tensor) for name, tensor in small.state_dict().items())
 
 
 def test_weights_for_larger_kernels_are_not_cut_to_smaller_ones(small):
