@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_deblur.engine.tiles import Tile, Window
+from napari_deblur.engine.tiles import Tile, Window, overlap, within
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,11 +42,11 @@ class Block(Tile):
     @property
     def counted(self) -> Window:
         """Rows and columns where it has weight, from the window's own corner."""
-        rows, columns = (
-            slice(part.start - source.start, part.stop - source.start)
-            for source, part in zip(self.source, self.counts, strict=True)
-        )
-        return rows, columns
+        return within(self.counts, self.source)
+
+    def counted_in(self, part: Window) -> Window:
+        """Those of them that lie in a part of the image."""
+        return within(overlap(self.counts, part), self.source)
 
     def weights(self) -> NDArray[np.float32]:
         """Weight of every pixel of `counts`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,15 +19,16 @@ from napari_deblur.engine.synthesis import (
     is_cut_off,
     plan_blocks,
 )
+from napari_deblur.engine.tiles import overlap, within
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_deblur.engine.layout import Picture
+    from napari_deblur.engine.layout import Picture, Window
     from napari_deblur.engine.options import Options
     from napari_deblur.engine.pair import Pair
 
-__all__ = ["Restored", "restore"]
+__all__ = ["Restored", "restore", "restore_part"]
 
 
 @dataclass(frozen=True)
@@ -72,33 +74,86 @@ def restore(
     """
     target = output_for(picture, out)
     fills = options.saturation is not None or is_cut_off(pair, picture, kernel)
-
-    def steps(side: int) -> Generator[Progress, None, int]:
-        layout = picture.layout
-        plan = plan_blocks(pair, layout.size, layout.channels, kernel, side)
-        yield from _deblur_blocks(pair, picture, plan, noise, target, fills=fills)
-        return side
-
-    used = yield from with_smaller_tiles(steps, options.tile or choose_tile(pair), pair.device)
+    height, width = picture.layout.size
+    run = _Run(pair, picture, kernel, noise, fills)
+    used = yield from _deblur_part(
+        run, (slice(0, height), slice(0, width)), options.tile, partial(picture.write, target)
+    )
     return Restored(target, used)
 
 
-def _deblur_blocks(
+def restore_part(
     pair: Pair,
     picture: Picture,
-    plan: Plan,
+    part: Window,
+    kernel: NDArray[np.float32],
     noise: NDArray[np.float32],
-    out: Any,
-    *,
-    fills: bool,
+    tile: int | None,
+) -> Generator[Progress, None, NDArray[np.float32]]:
+    """Deblur a part of an image, whose clipped pixels, if its layout knows of any, miss light.
+
+    Parameters
+    ----------
+    pair, picture, kernel, noise
+        See `restore`.
+    part : tuple of slice
+        Rows and columns.
+    tile : int, optional
+        See `napari_deblur.deblur`.
+
+    Returns
+    -------
+    ndarray of shape (C, h, w), float32
+        Working values of the part.
+    """
+    height, width = (side.stop - side.start for side in part)
+    made = np.empty((picture.layout.channels, height, width), np.float32)
+
+    def keep(window: Window, values: NDArray[np.float32]) -> None:
+        shared = overlap(window, part)
+        made[:, *within(shared, part)] = values[:, *within(shared, window)]
+
+    yield from _deblur_part(_Run(pair, picture, kernel, noise, fills=True), part, tile, keep)
+    return made
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What an image is deblurred with, and whether its clipped pixels are predicted."""
+
+    pair: Pair
+    picture: Picture
+    kernel: NDArray[np.float32]
+    noise: NDArray[np.float32]
+    fills: bool
+
+
+def _deblur_part(
+    run: _Run, part: Window, tile: int | None, keep: Callable[[Window, NDArray[np.float32]], None]
+) -> Generator[Progress, None, int]:
+    """Hand out windows that hold all of a part, in tiles that fit; returns the tiles' side."""
+
+    def steps(side: int) -> Generator[Progress, None, int]:
+        layout = run.picture.layout
+        plan = plan_blocks(run.pair, layout.size, part, layout.channels, run.kernel, side)
+        yield from _deblur_blocks(run, part, plan, keep)
+        return side
+
+    first = tile or choose_tile(run.pair)
+    return (yield from with_smaller_tiles(steps, first, run.pair.device))
+
+
+def _deblur_blocks(
+    run: _Run, part: Window, plan: Plan, keep: Callable[[Window, NDArray[np.float32]], None]
 ) -> Generator[Progress, None, None]:
     progress = count_up("deblur", plan.steps)
     yield next(progress)
-    blender = Blender(picture.layout.size[1])
+    layout = run.picture.layout
+    blender = Blender(layout.size[1])
     for block in plan.blocks:
-        image = picture.read(block.source)
-        clipped = picture.layout.clipped(image) if fills else None
-        steps = deblur_block(pair, image, plan, noise, clipped, block.counted)
+        image = run.picture.read(block.source)
+        clipped = layout.clipped(image) if run.fills else None
+        wanted = block.counted_in(part)
+        steps = deblur_block(run.pair, image, plan, run.noise, clipped, wanted)
         sharp = yield from counted(steps, progress)
-        window, blended = blender.add(block, sharp[:, *block.counted])
-        picture.write(out, window, blended)
+        keep(*blender.add(block, sharp[:, *block.counted]))

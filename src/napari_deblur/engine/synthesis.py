@@ -42,6 +42,7 @@ __all__ = [
     "choose_block",
     "choose_tile",
     "count_steps",
+    "cut_blocks",
     "deblur_block",
     "plan_blocks",
     "receptive_radius",
@@ -131,15 +132,50 @@ def block_halo(pair: Pair, kernel: NDArray[np.float32]) -> int:
     return max(halo, min(_KERNELS_REACHED * kernel_support(kernel), _LARGEST_HALO))
 
 
+def cut_blocks(
+    pair: Pair, size: tuple[int, int], kernel: NDArray[np.float32], side: int
+) -> tuple[Block, ...]:
+    """Cut an image of `size` (height, width) into blocks of about `side` pixels, for one kernel."""
+    whole = (slice(0, size[0]), slice(0, size[1]))
+    return _cut_part(pair, size, whole, block_halo(pair, kernel), side)
+
+
 def plan_blocks(
-    pair: Pair, size: tuple[int, int], channels: int, kernel: NDArray[np.float32], tile: int
+    pair: Pair,
+    size: tuple[int, int],
+    part: Window,
+    channels: int,
+    kernel: NDArray[np.float32],
+    tile: int,
 ) -> Plan:
-    """Cut an image of `size` (height, width) into blocks, and count the steps of its deblurring."""
+    """Cut an image into blocks that fit into memory, and count the steps of its deblurring.
+
+    Parameters
+    ----------
+    pair : Pair
+        Its synthesis network is used.
+    size : tuple of int
+        Height and width of the image in pixels.
+    part : tuple of slice
+        Rows and columns that are wanted; nothing else is computed but what they depend on.
+    channels : int
+        Of the image.
+    kernel, tile
+        See `Plan`.
+    """
     halo = block_halo(pair, kernel)
-    tiles = plan_tiles(size, choose_block(pair, halo), halo, align=pair.synthesis.unet.stride)
-    blocks = fade_blocks(tiles, halo)
-    steps = sum(count_steps(pair, _shape(part), channels, tile, part.counted) for part in blocks)
+    blocks = _cut_part(pair, size, part, halo, choose_block(pair, halo))
+    steps = sum(
+        count_steps(pair, _shape(block), channels, tile, block.counted_in(part)) for block in blocks
+    )
     return Plan(blocks, tile, kernel, steps)
+
+
+def _cut_part(
+    pair: Pair, size: tuple[int, int], part: Window, halo: int, side: int
+) -> tuple[Block, ...]:
+    tiles = plan_part(size, part, side, halo, align=pair.synthesis.unet.stride)
+    return fade_blocks(tiles, halo)
 
 
 def count_steps(

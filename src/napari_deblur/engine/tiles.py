@@ -21,7 +21,7 @@ import numpy as np
 
 from napari_deblur.errors import InputError
 
-__all__ = ["Tile", "plan_grid", "plan_part", "plan_tiles", "spread"]
+__all__ = ["Tile", "Window", "overlap", "plan_part", "plan_tiles", "spread", "within"]
 
 Window = tuple[slice, slice]
 T = TypeVar("T")
@@ -46,11 +46,7 @@ class Tile:
     @property
     def inner(self) -> Window:
         """The owned rows and columns, counted from the window's own corner."""
-        rows, columns = (
-            slice(owned.start - source.start, owned.stop - source.start)
-            for source, owned in zip(self.source, self.owned, strict=True)
-        )
-        return rows, columns
+        return within(self.owned, self.source)
 
     @property
     def pixels(self) -> int:
@@ -136,36 +132,22 @@ def plan_part(
     )
 
 
-def plan_grid(shape: tuple[int, int], side: int, halo: int, *, align: int = 1) -> list[list[Tile]]:
-    """Cut an image into tiles on a regular grid, as chunks of arrays are cut.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Height and width of the image in pixels.
-    side : int
-        Side in pixels of the part that a tile owns; less only at the lower and right borders.
-    halo : int
-        Pixels that a window reaches beyond the owned part, where there is an image.
-    align : int
-        Windows start at multiples of this many pixels.
-
-    Returns
-    -------
-    list of list of Tile
-        Rows of tiles.
-    """
-    down, across = (
-        [
-            (
-                slice(max(0, (start - halo) // align * align), min(length, start + side + halo)),
-                slice(start, min(start + side, length)),
-            )
-            for start in range(0, length, side)
-        ]
-        for length in shape
+def overlap(one: Window, other: Window) -> Window:
+    """Rows and columns that two windows share; empty slices where they share none."""
+    starts = (max(a.start, b.start) for a, b in zip(one, other, strict=True))
+    stops = (min(a.stop, b.stop) for a, b in zip(one, other, strict=True))
+    rows, columns = (
+        slice(start, max(start, stop)) for start, stop in zip(starts, stops, strict=True)
     )
-    return [[Tile(source=(y[0], x[0]), owned=(y[1], x[1])) for x in across] for y in down]
+    return rows, columns
+
+
+def within(part: Window, whole: Window) -> Window:
+    """A window counted from the corner of one that holds it."""
+    rows, columns = (
+        slice(a.start - b.start, a.stop - b.start) for a, b in zip(part, whole, strict=True)
+    )
+    return rows, columns
 
 
 def _plan_axis(length: int, tile: int, halo: int, align: int) -> list[tuple[slice, slice]]:
