@@ -64,7 +64,13 @@ def _install(
 
 @pytest.mark.parametrize(
     ("logits", "sizes"),
-    [([9, 0, 0], (31,)), ([0, 9, 0], (61,)), ([0, 0, 9], (85,)), ([0, -9, 0.5], (85,))],
+    [
+        ([9, 0, 0], (31,)),
+        ([0, 9, 0], (61,)),
+        ([0, 0, 9], (85,)),
+        ([0, -9, 0.5], (85, 31)),
+        ([2, 0, 1], (31, 85)),
+    ],
 )
 def test_the_classifier_tells_the_sizes_that_are_looked_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frames: list, logits: list[float], sizes: tuple
@@ -100,9 +106,16 @@ def test_without_a_classifier_every_size_is_tried(
 
 @pytest.mark.parametrize(
     ("logits", "sizes"),
-    [([9, 0, 0], ()), ([0, 0.5, 0], ()), ([0, 3, 0], (31, 61)), ([0, 0, 9], (31, 85))],
+    [
+        ([9, 0, 0], ()),
+        ([2, 1, 0], ()),
+        ([1, 1, 0], (31, 61)),
+        ([0, 3, 0], (31, 61)),
+        ([0, 0, 9], (31, 85)),
+        ([0, 1, 0.9], (31, 61, 85)),
+    ],
 )
-def test_the_default_model_looks_for_larger_kernels_too_where_its_own_are_all_but_ruled_out(
+def test_the_default_model_looks_for_larger_kernels_too_where_they_are_likely(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frames: list, logits: list[float], sizes: tuple
 ) -> None:
     _install(monkeypatch, tmp_path, logits, own=True)

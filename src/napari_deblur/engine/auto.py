@@ -2,15 +2,14 @@
 
 The blur-size classifier tells the size class (paper, section 3.3: three classes, a pair for each).
 Where the class's own pair is not among the known models the default, a general pair, takes its
-place.  The kernel is looked for at the size of the class: a support that is too small often shows
-no sign of it (the kernel is not cut off at its rim), and one that is too large may go astray.
-Where no classifier is known every size is tried, and the kernel that explains the image best
-counts; that is dearer.
+place.  The kernel is looked for at the sizes of all classes that have a chance, and the one that
+explains the image best counts: a support that is too small often shows no sign of it (the kernel is
+not cut off at its rim), one that is too large may go astray, and the classifier is wrong too often
+to be believed alone, while the explanations can be told apart.  Where no classifier is known every
+size is tried.
 
-That is ``model="auto"``.  The default model looks for kernels of its own size, and of that of the
-class as well where the classifier is all but sure that its own is too small: growing a kernel until
-it is no longer cut off at its rim hardly ever starts on wide blur.  The classifier takes smooth
-scenes for blurry ones, so that mild blur must keep its chance.
+That is ``model="auto"``.  The default model saves time: it looks for kernels of its own size, and
+of that of a larger class only where the classifier gives that a good chance.
 """
 
 from __future__ import annotations
@@ -51,7 +50,9 @@ AUTO = "auto"
 _MOST_FRAMES = 8
 _LARGEST_VIEW = 1024  # side in pixels of what is read of an image
 _SURE = 0.5  # chance from which the blur is believed to reach a class
-_FITS = 0.2  # chance of the first class up to which the default model looks for larger kernels too
+# Chance from which the kernel is looked for at a class's size.
+_POSSIBLE = 0.1
+_LIKELY = 0.25
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,9 @@ def choose(
     if options.model != _DEFAULT or size is not None or options.refine == 0:
         return Choice(options.model)
     chances = _ask(frames, device)
-    if not chances or chances[0] > _FITS:
-        return Choice(_DEFAULT, (), chances)
-    return Choice(_DEFAULT, (_largest_of(0), _largest_of(_believed(chances))), chances)
+    larger = [number for number in _with_chance(chances, _LIKELY) if number > 0]
+    sizes = tuple(map(_largest_of, (0, *larger))) if larger else ()
+    return Choice(_DEFAULT, sizes, chances)
 
 
 def _choose_freely(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> Choice:
@@ -126,7 +127,8 @@ def _choose_freely(frames: Sequence[tuple[Picture, Region]], device: torch.devic
     if not chances:
         return Choice(_DEFAULT, tuple(map(_largest_of, range(len(SIZE_CLASSES)))))
     number = _believed(chances)
-    return Choice(_pair_of(number), (_largest_of(number),), chances)
+    others = [each for each in _with_chance(chances, _POSSIBLE) if each != number]
+    return Choice(_pair_of(number), tuple(map(_largest_of, (number, *others))), chances)
 
 
 def _ask(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> tuple[float, ...]:
@@ -182,6 +184,11 @@ def _believed(chances: Sequence[float]) -> int:
     """Number of the largest class that the blur reaches with sufficient chance."""
     reached = np.cumsum(chances[::-1])[::-1]
     return int(np.flatnonzero(reached >= _SURE).max(initial=0))
+
+
+def _with_chance(chances: Sequence[float], least: float) -> list[int]:
+    """Numbers of the classes that have at least this chance, the likeliest first."""
+    return [int(n) for n in np.argsort(chances)[::-1] if chances[n] >= least]
 
 
 def _largest_of(number: int) -> int:
