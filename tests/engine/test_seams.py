@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,20 @@ def test_what_is_kept_of_a_block_does_not_depend_on_the_rest_being_computed(mode
     np.testing.assert_allclose(kept, whole_blocks, rtol=0, atol=1e-5)
 
 
+def watch_blocks(monkeypatch):
+    """The blocks that images will be cut into, in a list that fills."""
+    blocks = []
+    plan = synthesis.plan_blocks
+
+    def planned(*arguments):
+        found = plan(*arguments)
+        blocks.extend(found.blocks)
+        return found
+
+    monkeypatch.setattr("napari_deblur.engine.restoration.plan_blocks", planned)
+    return blocks
+
+
 @pytest.mark.parametrize(("side", "block"), [(21, 64), (45, 192)])
 def test_no_step_shows_where_blocks_of_a_long_sharp_deconvolution_meet(monkeypatch, side, block):
     scene = picture(150, 800) * 0.8 + 0.1
@@ -57,16 +73,9 @@ def test_no_step_shows_where_blocks_of_a_long_sharp_deconvolution_meet(monkeypat
     options = {"model": "default", "device": "cpu", "noise": 0.002}
     whole = drain(deblur_steps(image, kernel, **options)).image
     monkeypatch.setattr(synthesis, "_LARGEST_BLOCK", block)
-    borders = []
-    plan = synthesis.plan_blocks
-
-    def planned(*arguments):
-        found = plan(*arguments)
-        borders.extend(block.owned[1].stop for block in found.blocks[:-1])
-        return found
-
-    monkeypatch.setattr("napari_deblur.engine.restoration.plan_blocks", planned)
+    blocks = watch_blocks(monkeypatch)
     cut = drain(deblur_steps(image, kernel, **options)).image
+    borders = [block.owned[1].stop for block in blocks[:-1]]
     assert borders
     steps = np.diff(cut - whole, axis=1)
     for border in borders:
@@ -74,3 +83,27 @@ def test_no_step_shows_where_blocks_of_a_long_sharp_deconvolution_meet(monkeypat
         assert abs(at.mean()) < 1e-3
         # Pixels differ a little on their own, there as nearby.
         assert np.abs(at).mean() < 1.8 * np.abs(around).mean()
+
+
+def test_blocks_differ_from_the_whole_by_a_thousandth_where_they_meet(monkeypatch):
+    image, kernel = shake(picture(150, 800) * 0.8 + 0.1, size=25, seed=1, noise=0.01)
+    options = {"model": "default", "device": "cpu", "noise": 0.01}
+    whole = drain(deblur_steps(image, kernel, **options)).image
+    monkeypatch.setattr(synthesis, "_LARGEST_BLOCK", 192)
+    blocks = watch_blocks(monkeypatch)
+    difference = drain(deblur_steps(image, kernel, **options)).image - whole
+
+    def rms(columns):
+        return np.sqrt(np.square(difference[:, columns]).mean())
+
+    seams = [
+        slice(right.counts[1].start, left.counts[1].stop)
+        for left, right in itertools.pairwise(blocks)
+    ]
+    assert len(seams) == 2
+    for seam in seams:
+        assert rms(seam) < 1e-3
+    # Away from seams and a few kernels from the borders there is next to nothing.
+    assert rms(slice(150, 200)) < 5e-4
+    # A Fourier transform takes the opposite border for a neighbour; a block has another one.
+    assert 5e-3 < rms(slice(0, 25)) < 2e-2
