@@ -37,6 +37,7 @@ from napari_deblur.networks.config import SynthesisConfig
 from napari_deblur.networks.fold import FoldedUNet
 from napari_deblur.networks.presets import PRESETS
 from napari_deblur.networks.synthesis import SynthesisNetwork
+from napari_deblur.weights.files import open_network, save_weights
 
 from .conftest import save_pair
 
@@ -404,9 +405,39 @@ def test_a_folder_without_the_two_files_is_no_model(tmp_path, blurry):
         napari_deblur.deblur(blurry[0], model=tmp_path, device="cpu")
 
 
-def test_networks_of_different_kernel_sizes_are_no_pair(tmp_path, blurry):
-    preset = PRESETS["tiny"]
-    config = SynthesisConfig(kernel_size=17, image_channels=1, channels=(8, 8), guide_channels=8)
-    folder = save_pair(tmp_path / "odd", preset.analysis, config)
-    with pytest.raises(WeightsError, match="same kernel size"):
+def _pair_with_kernels_of(size, folder):
+    config = SynthesisConfig(kernel_size=size, image_channels=1, channels=(8, 8), guide_channels=8)
+    return save_pair(folder, PRESETS["tiny"].analysis, config)
+
+
+def test_a_synthesis_network_for_smaller_kernels_than_the_analysis_finds_makes_no_pair(
+    tmp_path, blurry
+):
+    folder = _pair_with_kernels_of(13, tmp_path / "odd")
+    with pytest.raises(WeightsError, match="kernels as large"):
         napari_deblur.deblur(blurry[0], model=folder, device="cpu")
+
+
+def test_a_synthesis_network_for_larger_kernels_sees_them_at_their_own_size(tmp_path, blurry):
+    folder = _pair_with_kernels_of(21, tmp_path / "wide")
+    path = folder / "synthesis.safetensors"
+    network = open_network(path)
+    with torch.no_grad():
+        network.unet.last.bias.fill_(0.5)  # above the clipping at zero
+        for name, parameter in network.named_parameters():
+            if "guide.layers" in name:
+                parameter.normal_(std=0.3)
+    save_weights(path, network, "synthesis", network.config, {})
+    network = open_network(path)
+    assert napari_deblur.estimate_kernel(blurry[0], model=folder, device="cpu").shape == (15, 15)
+    kernel = np.zeros((19, 19), np.float32)
+    kernel[9, :] = kernel[:9, 3] = 1 / 28
+    image = np.float32(blurry[0]) / 255
+    result = napari_deblur.deblur(image, kernel, model=folder, device="cpu", saturation=np.inf)
+    with torch.no_grad():
+        batch = torch.from_numpy(image)[None, None]
+        expected = network(batch, torch.from_numpy(kernel)[None])[0, 0].numpy()
+        shrunk = network(batch, torch.from_numpy(kernel[2:-2, 2:-2] * 28 / 21)[None])[0, 0].numpy()
+    error = np.std(result - expected)
+    assert error < 0.1 * np.std(expected)  # bfloat16
+    assert error < 0.2 * np.std(result - shrunk)

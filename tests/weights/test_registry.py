@@ -106,7 +106,7 @@ def test_file_name_that_could_leave_its_folder_is_refused(name: str) -> None:
         ('kind = "analysis"', 'kind = "magic"', "kind 'magic'"),
         ('kind = "analysis"', 'kind = "synthesis"', "no file of this kind"),
         ("kernel_size = 15", "kernel_size = 14", "must be odd"),
-        ("kernel_size = 15", "kernel_size = 31", "must be equal"),
+        ("kernel_size = 15", "kernel_size = 31", "must not be the larger"),
         ('preset = "tiny"', "preset = 3", "a string is needed"),
         ("steps = 100", "steps = -1", "the steps -1"),
         ("hours = 0.5", "hours = nan", "finite number"),
@@ -206,18 +206,24 @@ def test_folder_without_a_pair_is_refused(save: Callable[..., Path], tmp_path: P
         local_model(analysis, analysis)
 
 
-def test_networks_of_different_kernel_sizes_are_no_pair(
+def test_a_synthesis_network_for_smaller_kernels_than_the_analysis_finds_makes_no_pair(
     save: Callable[..., Path], tmp_path: Path
 ) -> None:
     from napari_deblur.networks.presets import PRESETS
     from napari_deblur.networks.synthesis import SynthesisNetwork
     from napari_deblur.weights.files import save_weights
 
-    config = replace(PRESETS["tiny"].synthesis, kernel_size=17)
     save("analysis")
     path = tmp_path / "synthesis.safetensors"
-    save_weights(path, SynthesisNetwork(config), "synthesis", config, {})
-    with pytest.raises(WeightsError, match=r"15 pixels .* takes 17"):
+
+    def write(size: int) -> None:
+        config = replace(PRESETS["tiny"].synthesis, kernel_size=size)
+        save_weights(path, SynthesisNetwork(config), "synthesis", config, {})
+
+    write(17)
+    assert find_model(tmp_path).kernel_size == 17
+    write(13)
+    with pytest.raises(WeightsError, match=r"15 pixels .* takes 13"):
         find_model(tmp_path)
 
 

@@ -52,8 +52,11 @@ class Pair:
 
     @property
     def kernel_size(self) -> int:
-        """Side m in pixels of the kernels that the networks know."""
-        return self.synthesis.config.kernel_size
+        """Side m in pixels of the kernels that the analysis network finds at an image's own size.
+
+        It sees an image with larger blur shrunk.
+        """
+        return self.analysis.config.kernel_size
 
     @property
     def largest_kernel(self) -> int:
@@ -62,8 +65,8 @@ class Pair:
         Behind a deconvolution the network's own size is no limit: its guides get larger kernels
         shrunk.
         """
-        alone = self.synthesis.config.front_end == "none"
-        return self.kernel_size if alone else max(self.kernel_size, LARGEST_KERNEL)
+        known = self.synthesis.config.kernel_size
+        return known if self.synthesis.config.front_end == "none" else max(known, LARGEST_KERNEL)
 
     def autocast(self) -> AbstractContextManager[None]:
         """Context in which convolutions compute in this pair's precision."""

@@ -294,7 +294,7 @@ def _make_batch(
 
 def _fold(pair: Pair, kernel: NDArray[np.float32]) -> FoldedUNet:
     """The U-Net for one kernel, which its guides see padded, or shrunk if it is larger."""
-    size = pair.kernel_size
+    size = pair.synthesis.config.kernel_size
     guide = resize_kernel(kernel, min(1.0, size / kernel.shape[-1]), size)
     return fold(pair.synthesis.unet, torch.from_numpy(guide).to(pair.device), pair.precision)
 

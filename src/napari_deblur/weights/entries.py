@@ -89,7 +89,8 @@ class ModelEntry:
     analysis, synthesis : str
         The weights files, as `find_weights` takes them.
     kernel_size : int
-        Side m in pixels of the largest kernel, odd.
+        Side m in pixels of the largest kernel that the synthesis network was made for, odd.  The
+        analysis network may know smaller ones at full size, and sees larger on a shrunk image.
     description : str
         What it is for, in one sentence.
     size_class : tuple of int or None

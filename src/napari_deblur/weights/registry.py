@@ -135,7 +135,8 @@ def local_model(
     ModelError
         If a file is missing.
     WeightsError
-        If a file is damaged, holds another network, or the kernel sizes differ.
+        If a file is damaged, holds another network, or the analysis network's kernels are larger
+        than the synthesis network's.
     """
     entries = []
     for path, kind in ((Path(analysis), "analysis"), (Path(synthesis), "synthesis")):
@@ -148,13 +149,13 @@ def local_model(
         if entry.kind != kind:
             raise WeightsError(f"'{path}' holds a network for {entry.kind}; {kind} is needed")
         entries.append(entry)
-    if entries[0].kernel_size != entries[1].kernel_size:
+    if entries[0].kernel_size > entries[1].kernel_size:
         raise WeightsError(
             f"'{analysis}' estimates kernels of {entries[0].kernel_size} pixels and '{synthesis}' "
-            f"takes {entries[1].kernel_size}; give two networks of the same kernel size"
+            f"takes {entries[1].kernel_size}; give a synthesis network for kernels as large"
         )
     first, second = (str(Path(path).resolve()) for path in (analysis, synthesis))
-    return ModelEntry(name or str(Path(analysis).parent), first, second, entries[0].kernel_size)
+    return ModelEntry(name or str(Path(analysis).parent), first, second, entries[1].kernel_size)
 
 
 def find_weights(file: str | os.PathLike[str]) -> WeightsEntry:

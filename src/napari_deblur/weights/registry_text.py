@@ -131,12 +131,14 @@ def _model(table: dict[str, Any], files: Mapping[str, WeightsEntry]) -> ModelEnt
         if file is None or file.kind != kind:
             raise _wrong(f"{where} has the {kind} {table[kind]!r}, which is no file of this kind")
         pair.append(file)
-    if pair[0].kernel_size != pair[1].kernel_size:
+    if pair[0].kernel_size > pair[1].kernel_size:
         sizes = f"{pair[0].kernel_size} and {pair[1].kernel_size}"
-        raise _wrong(f"{where} has networks of kernel sizes {sizes}; they must be equal")
+        raise _wrong(
+            f"{where} has networks of kernel sizes {sizes}; the first must not be the larger"
+        )
     description = _text(where, table, "description")
     limits = _size_class(where, table.get("size_class"))
-    return ModelEntry(name, pair[0].file, pair[1].file, pair[0].kernel_size, description, limits)
+    return ModelEntry(name, pair[0].file, pair[1].file, pair[1].kernel_size, description, limits)
 
 
 def _size_class(where: str, value: Any) -> tuple[int, int] | None:
