@@ -32,12 +32,12 @@ MEASURED = (
 import json
 import psutil
 from napari_deblur.cli import deblur, running
-from napari_deblur.engine import survey, synthesis
+from napari_deblur.engine import plans, survey
 from napari_deblur.files import tiff_reader
 
 settings = json.loads(sys.argv[1])
 tiff_reader.SMALLEST_LAZY = settings.get("lazy", tiff_reader.SMALLEST_LAZY)
-synthesis._LARGEST_BLOCK = settings.get("block", synthesis._LARGEST_BLOCK)
+plans._LARGEST_BLOCK = settings.get("block", plans._LARGEST_BLOCK)
 survey._BAND = settings.get("band", survey._BAND)
 memory = []
 deblur.say = lambda _: memory.append(psutil.Process().memory_info().rss / 2**20)

@@ -15,7 +15,7 @@ from napari_deblur.blur.field import FieldGrid, KernelField
 from napari_deblur.blur.kernel import delta_kernel
 from napari_deblur.blur.kernel_bank import straight_motion
 from napari_deblur.engine import field as field_search
-from napari_deblur.engine import synthesis
+from napari_deblur.engine import plans
 from napari_deblur.engine.field import choose_grid
 from napari_deblur.engine.local import find_local_kernels
 from napari_deblur.engine.options import Options
@@ -88,7 +88,7 @@ def test_blocks_of_a_large_image_join_without_seams(rolled, monkeypatch):
     _, blurry, kernels = rolled
     options = {"device": "cpu", "noise": 0.01}
     whole = drain(deblur_steps(blurry, kernels, **options)).image
-    monkeypatch.setattr(synthesis, "_LARGEST_BLOCK", 128)
+    monkeypatch.setattr(plans, "_LARGEST_BLOCK", 128)
     blocks = drain(deblur_steps(blurry, kernels, **options)).image
     assert np.sqrt(np.mean((whole - blocks) ** 2)) < 2e-3
     steps = np.abs(np.diff(blocks - whole, axis=0)).mean(axis=1)

@@ -12,14 +12,14 @@ import torch
 from scipy import ndimage
 
 import napari_deblur
-from napari_deblur.engine import lazy, lazy_shared, restoration, synthesis
+from napari_deblur.engine import lazy, lazy_shared, plans, restoration
 from napari_deblur.engine.lazy import deblur_lazy
 from napari_deblur.engine.options import Options
 from napari_deblur.engine.pair import load_pair
+from napari_deblur.engine.plans import block_halo, cut_blocks
 from napari_deblur.engine.run import NothingToEstimateWarning
 from napari_deblur.engine.simulate import shake
 from napari_deblur.engine.stacks import Stack, find_slices
-from napari_deblur.engine.synthesis import block_halo, cut_blocks
 from napari_deblur.errors import InputError
 from napari_deblur.files.arrays import RawArray
 
@@ -60,14 +60,14 @@ def test_blocks_join_without_seams(model, picture, blurry, tmp_path, kind):
 def in_memory(picture, kernel, model, **more):
     """What blocks of 64 pixels give without dask."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synthesis, "_LARGEST_BLOCK", 64)
+        patch.setattr(plans, "_LARGEST_BLOCK", 64)
         return napari_deblur.deblur(picture, kernel, **options(model), **more)
 
 
 @pytest.mark.parametrize("block", [64, 100])
 def test_blocks_fade_into_each_other_as_they_do_without_dask(model, blurry, block, monkeypatch):
     monkeypatch.setattr("napari_deblur.engine.pair.convolution_dtype", lambda _: torch.float32)
-    monkeypatch.setattr(synthesis, "_LARGEST_BLOCK", block)
+    monkeypatch.setattr(plans, "_LARGEST_BLOCK", block)
     scene = np.kron(np.random.default_rng(5).random((50, 40)), np.ones((8, 8)))
     image = shake(scene.astype(np.float32), kernel=blurry[1], seed=1, noise=0.005)[0]
     more = options(model, noise=0.005, saturation=np.inf)
@@ -84,11 +84,14 @@ def test_a_worker_with_little_memory_cuts_its_block_further(model, picture, blur
     made = deblur_lazy(picture, blurry[1], block=128, **more)
     at_once = made.compute()
     sizes = []
-    deblur = restoration.deblur_block
-    monkeypatch.setattr(synthesis, "free_memory", lambda _: 2 * 128 * (64 + 2 * halo) ** 2)
-    monkeypatch.setattr(
-        restoration, "deblur_block", lambda *rest: sizes.append(rest[1].shape) or deblur(*rest)
-    )
+    start = restoration.start_block
+
+    def watched(pair, image, *rest, **more):
+        sizes.append(image.shape)
+        return start(pair, image, *rest, **more)
+
+    monkeypatch.setattr(plans, "free_memory", lambda _: 2 * 128 * (64 + 2 * halo) ** 2)
+    monkeypatch.setattr(restoration, "start_block", watched)
     in_parts = made.compute()
     assert max(max(size) for size in sizes) <= 64 + 2 * halo + 16
     difference = np.abs(at_once.astype(int) - in_parts)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 import napari_deblur
 from napari_deblur.blur.kernel import delta_kernel, resize_kernel_support
-from napari_deblur.engine import synthesis
+from napari_deblur.engine import plans
 from napari_deblur.engine.pair import load_pair
+from napari_deblur.engine.plans import receptive_radius
 from napari_deblur.engine.run import (
     NothingToEstimateWarning,
     deblur_steps,
@@ -23,7 +24,6 @@ from napari_deblur.engine.run import (
     kernel_steps,
 )
 from napari_deblur.engine.simulate import shake
-from napari_deblur.engine.synthesis import receptive_radius
 from napari_deblur.errors import (
     DeviceError,
     InputError,
@@ -176,7 +176,7 @@ def test_blocks_of_a_large_image_join_without_seams(model, monkeypatch):
     image, kernel = shake(image, size=9, seed=1, noise=0.003)
     options = {"model": model, "device": "cpu", "noise": 0.01}
     whole = drain(deblur_steps(image, kernel, **options)).image
-    monkeypatch.setattr(synthesis, "_LARGEST_BLOCK", 128)
+    monkeypatch.setattr(plans, "_LARGEST_BLOCK", 128)
     blocks = drain(deblur_steps(image, kernel, **options)).image
     # A deconvolution takes its image for a torus, so the picture's own borders know each other.
     inner = (slice(32, -32), slice(32, -32))

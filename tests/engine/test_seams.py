@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_deblur.engine import synthesis
+from napari_deblur.engine import plans, synthesis
 from napari_deblur.engine.run import deblur_steps, drain
 from napari_deblur.engine.simulate import shake
 
@@ -37,16 +37,16 @@ def test_tiles_give_what_the_whole_image_gives_with_long_kernels(model, side):
 def test_what_is_kept_of_a_block_does_not_depend_on_the_rest_being_computed(model, monkeypatch):
     image, kernel = shake(picture(400, 400), size=21, seed=1, noise=0.01)
     options = {"model": model, "device": "cpu", "noise": 0.01}
-    monkeypatch.setattr(synthesis, "_LARGEST_BLOCK", 64)
+    monkeypatch.setattr(plans, "_LARGEST_BLOCK", 64)
     kept = drain(deblur_steps(image, kernel, **options)).image
     computed = []
-    plain = synthesis.deblur_block
+    plain = synthesis.start_block
 
-    def everything(pair, image, plan, noise, clipped=None, wanted=None):
+    def everything(pair, image, *rest, clipped, wanted):
         computed.append(image.shape)
-        return plain(pair, image, plan, noise, clipped)
+        return plain(pair, image, *rest, clipped=clipped)
 
-    monkeypatch.setattr("napari_deblur.engine.restoration.deblur_block", everything)
+    monkeypatch.setattr("napari_deblur.engine.restoration.start_block", everything)
     whole_blocks = drain(deblur_steps(image, kernel, **options)).image
     assert len(computed) > 1
     np.testing.assert_allclose(kept, whole_blocks, rtol=0, atol=1e-5)
@@ -55,7 +55,7 @@ def test_what_is_kept_of_a_block_does_not_depend_on_the_rest_being_computed(mode
 def watch_blocks(monkeypatch):
     """The blocks that images will be cut into, in a list that fills."""
     blocks = []
-    plan = synthesis.plan_blocks
+    plan = plans.plan_blocks
 
     def planned(*arguments):
         found = plan(*arguments)
@@ -72,7 +72,7 @@ def test_no_step_shows_where_blocks_of_a_long_sharp_deconvolution_meet(monkeypat
     image, kernel = shake(scene, size=side, seed=1, noise=0.002)
     options = {"model": "default", "device": "cpu", "noise": 0.002}
     whole = drain(deblur_steps(image, kernel, **options)).image
-    monkeypatch.setattr(synthesis, "_LARGEST_BLOCK", block)
+    monkeypatch.setattr(plans, "_LARGEST_BLOCK", block)
     blocks = watch_blocks(monkeypatch)
     cut = drain(deblur_steps(image, kernel, **options)).image
     borders = [block.owned[1].stop for block in blocks[:-1]]
@@ -89,7 +89,7 @@ def test_blocks_differ_from_the_whole_by_a_thousandth_where_they_meet(monkeypatc
     image, kernel = shake(picture(150, 800) * 0.8 + 0.1, size=25, seed=1, noise=0.01)
     options = {"model": "default", "device": "cpu", "noise": 0.01}
     whole = drain(deblur_steps(image, kernel, **options)).image
-    monkeypatch.setattr(synthesis, "_LARGEST_BLOCK", 192)
+    monkeypatch.setattr(plans, "_LARGEST_BLOCK", 192)
     blocks = watch_blocks(monkeypatch)
     difference = drain(deblur_steps(image, kernel, **options)).image - whole
 

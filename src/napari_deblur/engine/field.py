@@ -30,6 +30,7 @@ from napari_deblur.blur.motion import MotionDensity, fit_density
 from napari_deblur.engine.estimation import estimate
 from napari_deblur.engine.local import count_local_steps, find_local_kernels
 from napari_deblur.engine.patches import Patch, look
+from napari_deblur.engine.plans import choose_tile
 from napari_deblur.engine.progress import (
     Progress,
     count_up,
@@ -40,7 +41,6 @@ from napari_deblur.engine.progress import (
 from napari_deblur.engine.region import restrict
 from napari_deblur.engine.rolling import count_rolling_steps, find_motion
 from napari_deblur.engine.search import find_kernel
-from napari_deblur.engine.synthesis import choose_tile
 from napari_deblur.errors import InputError
 
 if TYPE_CHECKING:

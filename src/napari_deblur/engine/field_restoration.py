@@ -16,18 +16,18 @@ import numpy as np
 
 from napari_deblur.blur.field import FieldGrid, KernelField, Window
 from napari_deblur.blur.kernel import kernel_support
+from napari_deblur.engine.clipped import is_cut_off
 from napari_deblur.engine.output import output_for
-from napari_deblur.engine.progress import Progress, count_up, counted, with_smaller_tiles
-from napari_deblur.engine.restoration import Restored, restore
-from napari_deblur.engine.synthesis import (
+from napari_deblur.engine.plans import (
     Plan,
     block_halo,
     choose_block,
     choose_tile,
     count_steps,
-    deblur_block,
-    is_cut_off,
 )
+from napari_deblur.engine.progress import Progress, count_up, counted, with_smaller_tiles
+from napari_deblur.engine.restoration import Restored, restore
+from napari_deblur.engine.synthesis import deblur_block
 from napari_deblur.engine.tiles import plan_tiles
 
 if TYPE_CHECKING:

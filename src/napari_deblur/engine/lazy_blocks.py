@@ -20,9 +20,9 @@ from napari_deblur.engine.lazy_shared import Known
 from napari_deblur.engine.lazy_tasks import Source, node, pair_of, picture_of, read, task
 from napari_deblur.engine.pair import load_pair
 from napari_deblur.engine.planes import Plane
+from napari_deblur.engine.plans import cut_blocks
 from napari_deblur.engine.progress import drain
 from napari_deblur.engine.restoration import restore_part
-from napari_deblur.engine.synthesis import cut_blocks
 from napari_deblur.engine.tiles import overlap, within
 
 if TYPE_CHECKING:

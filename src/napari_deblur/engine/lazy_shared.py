@@ -17,6 +17,7 @@ import numpy as np
 
 from napari_deblur.blur.clipping import clipping_level
 from napari_deblur.engine.auto import choose
+from napari_deblur.engine.clipped import is_cut_off
 from napari_deblur.engine.devices import pick_device
 from napari_deblur.engine.estimation import Estimate
 from napari_deblur.engine.layout import Layout, extremes, layout_within, working_range
@@ -26,7 +27,6 @@ from napari_deblur.engine.pair import load_pair
 from napari_deblur.engine.region import Region, find_region
 from napari_deblur.engine.run import drain
 from napari_deblur.engine.search import NothingToEstimateWarning, find_kernel
-from napari_deblur.engine.synthesis import is_cut_off
 from napari_deblur.engine.tiles import spread
 
 if TYPE_CHECKING:

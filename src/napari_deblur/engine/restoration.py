@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
@@ -10,23 +11,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_deblur.engine.blending import Blender
+from napari_deblur.engine.clipped import is_cut_off
 from napari_deblur.engine.output import output_for
+from napari_deblur.engine.plans import Plan, choose_tile, plan_blocks
 from napari_deblur.engine.progress import Progress, count_up, counted, with_smaller_tiles
-from napari_deblur.engine.synthesis import (
-    Plan,
-    choose_tile,
-    deblur_block,
-    is_cut_off,
-    plan_blocks,
-)
+from napari_deblur.engine.synthesis import start_block
 from napari_deblur.engine.tiles import overlap, within
+from napari_deblur.engine.transfers import transfers_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_deblur.engine.layout import Picture, Window
+    from napari_deblur.engine.blending import Block
+    from napari_deblur.engine.layout import Picture
     from napari_deblur.engine.options import Options
     from napari_deblur.engine.pair import Pair
+    from napari_deblur.engine.tiles import Window
 
 __all__ = ["Restored", "restore", "restore_part"]
 
@@ -149,11 +149,22 @@ def _deblur_blocks(
     progress = count_up("deblur", plan.steps)
     yield next(progress)
     layout = run.picture.layout
-    blender = Blender(layout.size[1])
+    blender, transfers = Blender(layout.size[1]), transfers_for(run.pair.device)
+    begun: deque[tuple[Block, Callable[[], NDArray[np.float32]]]] = deque()
+
+    def end_one() -> None:
+        block, finish = begun.popleft()
+        keep(*blender.add(block, finish()[:, *block.counted]))
+
     for block in plan.blocks:
         image = run.picture.read(block.source)
         clipped = layout.clipped(image) if run.fills else None
         wanted = block.counted_in(part)
-        steps = deblur_block(run.pair, image, plan, run.noise, clipped, wanted)
-        sharp = yield from counted(steps, progress)
-        keep(*blender.add(block, sharp[:, *block.counted]))
+        steps = start_block(
+            run.pair, image, plan, run.noise, transfers, clipped=clipped, wanted=wanted
+        )
+        begun.append((block, (yield from counted(steps, progress))))
+        if len(begun) > transfers.ahead:
+            end_one()
+    while begun:
+        end_one()

@@ -10,9 +10,9 @@ from napari_deblur.blur.alternation import resize_kernel
 from napari_deblur.blur.kernel import delta_kernel
 from napari_deblur.engine.estimation import Estimate, estimate
 from napari_deblur.engine.pair import LARGEST_KERNEL
+from napari_deblur.engine.plans import choose_tile
 from napari_deblur.engine.progress import with_smaller_tiles
 from napari_deblur.engine.refinement import better_of, refine_kernel
-from napari_deblur.engine.synthesis import choose_tile
 from napari_deblur.engine.texture import shows_texture
 
 if TYPE_CHECKING:
