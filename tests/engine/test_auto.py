@@ -133,6 +133,8 @@ def test_a_run_begins_with_the_size_of_the_class(
     found = run.drain(run.kernel_steps(image, model="auto", refine=0))
     assert found.kernel.shape == (61, 61)
     assert found.settings["size_chances"][1] > 0.8
+    cells = run.drain(run.kernel_grid_steps(image, grid=(1, 1), model="auto", refine=0))
+    assert cells.settings["size_chances"] == found.settings["size_chances"]
 
 
 def test_shrinking_multiplies_what_the_lags_reach() -> None:

@@ -190,6 +190,7 @@ def kernel_grid_steps(
     found = yield from find_field(pair, frames, options, choice.kernel_sizes)
     settings = {
         **_provenance(pair),
+        **choice.settings(),
         **options.settings(),
         "grid": list(found.field.grid.shape),
         "frames": len(frames),
