@@ -27,11 +27,18 @@ class Transfers(Protocol):
     """Blocks that may be under way when the next is begun."""
 
     def send(self, values: NDArray[np.float32]) -> torch.Tensor:
-        """Return an array's values on the device, for use in its current stream."""
+        """Return an array's values on the device; the array must stay as it is until `fetch`."""
         ...
 
     def fetch(self, values: torch.Tensor, into: NDArray[np.float32]) -> Callable[[], None]:
-        """Have a tensor of the device copied into an array of its shape.
+        """Have the result of everything sent before copied from the device into an array.
+
+        Parameters
+        ----------
+        values : Tensor
+            The result, float32.
+        into : ndarray, float32
+            Of the same shape.
 
         Returns
         -------
@@ -80,19 +87,17 @@ class Overlapped:
         self._device = device
         self._in: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._out: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._sent: list[torch.Tensor] = []
 
     def send(self, values: NDArray[np.float32]) -> torch.Tensor:
         """See `Transfers`."""
         # Torch keeps a pinned block from being used anew until copies from it are done.
         pinned = torch.empty(values.shape, dtype=torch.float32, pin_memory=True)
         pinned.copy_(torch.from_numpy(values))
-        computing = torch.cuda.current_stream(self._device)
         with torch.cuda.stream(self._in):
             sent = pinned.to(self._device, non_blocking=True)
-        computing.wait_stream(self._in)
-        # It belongs to the copying stream, which must not use its memory anew before the computing
-        # stream has done with it.
-        sent.record_stream(computing)
+        torch.cuda.current_stream(self._device).wait_stream(self._in)
+        self._sent.append(sent)
         return sent
 
     def fetch(self, values: torch.Tensor, into: NDArray[np.float32]) -> Callable[[], None]:
@@ -103,11 +108,14 @@ class Overlapped:
             pinned = torch.empty(values.shape, dtype=torch.float32, pin_memory=True)
             pinned.copy_(values, non_blocking=True)
             done = self._out.record_event()
-        copied = [values]  # kept until they are copied, so that nothing else gets their memory
+        # What one stream made and another uses must live until both are done with it: torch gives
+        # freed memory to the stream that made it at once.
+        kept = [values, *self._sent]
+        self._sent = []
 
         def finish() -> None:
             done.synchronize()
-            copied.clear()
+            kept.clear()
             torch.from_numpy(into).copy_(pinned)
 
         return finish

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -100,8 +101,6 @@ class Replayed:
         rows, columns = image.shape[-2:]
         if self._calls[image.shape] != _CALLS_BEFORE or rows * columns > _LARGEST:
             return
-        try:
-            with _ONE_AT_A_TIME:
-                self._recording, self._shape = Recording(self._function, image), image.shape
-        except RuntimeError:
-            torch.cuda.empty_cache()  # it works without, as it has until now
+        # Where it cannot be recorded it works as it has until now.
+        with _ONE_AT_A_TIME, suppress(RuntimeError):
+            self._recording, self._shape = Recording(self._function, image), image.shape
