@@ -71,6 +71,29 @@ def test_prediction_takes_the_ringing_from_the_rim(
     assert error_at_the_rim(5) < 0.75 * error_at_the_rim(0)
 
 
+def test_many_rounds_solve_for_the_pixels_that_were_not_seen() -> None:
+    rng = np.random.default_rng(2)
+    image, kernel = rng.random((6, 7)), rng.random((3, 3))
+    kernel /= kernel.sum()
+    batch = (torch.from_numpy(image)[None, None], torch.from_numpy(kernel)[None])
+    found = pad_for_deconvolution(*batch, rounds=400)[0, 0].numpy()
+
+    height, width = found.shape
+    torus = [np.fft.fftfreq(length) * 2 * np.pi for length in found.shape]
+    gradient = sum(np.meshgrid(*(2 - 2 * np.cos(each) for each in torus), indexing="ij"))
+    power = np.abs(np.fft.fft2(kernel, (height, width))) ** 2
+    share = gradient / 10 / (power + gradient / 10)
+    unit = np.eye(height * width).reshape(-1, height, width)
+    cost = np.fft.ifft2(share * np.fft.fft2(unit)).real.reshape(height * width, -1)
+    seen = np.zeros((height, width), bool)
+    seen[1:7, 1:8] = True
+    seen = seen.ravel()
+    system, known = cost[np.ix_(~seen, ~seen)], cost[np.ix_(~seen, seen)] @ image.ravel()
+    expected = np.linalg.solve(system, -known)
+    np.testing.assert_allclose(found.ravel()[~seen], expected, rtol=1e-6, atol=1e-8)
+    np.testing.assert_array_equal(found.ravel()[seen], image.ravel())
+
+
 def test_taper_weights_are_those_of_the_projected_auto_correlation() -> None:
     """MATLAB's edgetaper by hand, for one row and one column at a time."""
     rng = np.random.default_rng(0)

@@ -2,14 +2,16 @@
 
 A deconvolution by Fourier transform takes the image for a torus.  The blurry image is therefore
 continued by half the kernel's side, as far as the sharp pixels that it has seen reach.  The
-continuation starts from the border's pixels, tapered like MATLAB's `edgetaper`.  Then it is
-replaced, a few times, by what the model predicts there: the image is deconvolved with a Gaussian
-prior and blurred again, and the pixels that were really seen are put back.  Each such step
-minimises a majorant of the cost in which pixels outside the image do not count (as expectation
-maximisation does with missing data), and costs two transforms, as one round of tapering does.
+continuation starts from the border's pixels, tapered like MATLAB's `edgetaper`.  Then it is made
+what the model predicts there: with a Gaussian prior on the sharp image, explaining the continued
+blurry image costs ``p.A p``, a quadratic form with a circular A.  Minimising it over the pixels that
+were not seen is a linear system; a few steps of conjugate gradients, of two transforms each, come
+as far as a hundred of expectation maximisation (deconvolve, blur again, put the seen pixels back),
+which matters for wide kernels, whose continuation is wide.
 
 On Levin's 32 images (true kernels, hyper-Laplacian deconvolution) tapering alone gives 33.8 dB,
-these steps 34.8 dB.
+these steps 34.8 dB; on Lai's manmade_02, text_03 and people_03 with the kernel of 75 px 19.1, 15.2
+and 19.0 dB become 23.1, 17.9 and 25.4.
 """
 
 from __future__ import annotations
@@ -34,10 +36,13 @@ __all__ = ["crop_padding", "pad_for_deconvolution", "taper_edges"]
 # Weight of the data against the squared gradient, for images in [0, 1]: right for a noise of about
 # 0.02, and so smooth that the prediction gets from the image to the rim in a few steps.
 _PRIOR_WEIGHT: Final = 10.0
-_OVER_RELAXATION: Final = 1.9  # below 2, where the steps would no longer converge
+# Steps for the smallest kernel, and pixels for one more: the wider, the farther to the rim.
+_FEWEST_ROUNDS: Final = 5
+_PIXELS_A_ROUND: Final = 10
+_TINY: Final = 1e-30  # above the smallest normal number of float32
 
 
-def pad_for_deconvolution(blurry: Tensor, kernel: Tensor, *, rounds: int = 5) -> Tensor:
+def pad_for_deconvolution(blurry: Tensor, kernel: Tensor, *, rounds: int | None = None) -> Tensor:
     """Continue a blurry image by half the kernel's side, so that it is circular.
 
     Parameters
@@ -46,8 +51,9 @@ def pad_for_deconvolution(blurry: Tensor, kernel: Tensor, *, rounds: int = 5) ->
         Blurry images in [0, 1].
     kernel : Tensor, shape (B, m, m) or (1, m, m)
         Convolution kernels, m odd.
-    rounds : int
-        How often the continuation is predicted anew, 0 or more.
+    rounds : int, optional
+        How many steps of conjugate gradients the continuation is predicted with, 0 or more; by
+        default the more, the larger the kernel.
 
     Returns
     -------
@@ -65,25 +71,57 @@ def pad_for_deconvolution(blurry: Tensor, kernel: Tensor, *, rounds: int = 5) ->
     height, width = blurry.shape[-2:]
     grid = (fast_length(height + side - 1), fast_length(width + side - 1))
     above = left = side // 2
-    below, right = grid[0] - height - above, grid[1] - width - left
+    around = (left, grid[1] - width - left, above, grid[0] - height - above)
+    if rounds is None:
+        rounds = _FEWEST_ROUNDS + side // _PIXELS_A_ROUND
     with torch.autocast(blurry.device.type, enabled=False):
-        blurry = to_full_precision(blurry)
-        padded = functional.pad(blurry, (left, right, above, below), mode="replicate")
-        kernel = to_full_precision(kernel)
+        blurry, kernel = to_full_precision(blurry), to_full_precision(kernel)
+        start = functional.pad(blurry, around, mode="replicate")
         spectrum = kernel_spectrum(kernel, grid)
-        padded = _blend(padded, spectrum, _taper_weights(kernel, grid))
-        power = spectrum.real.square() + spectrum.imag.square()
-        reblur = power / (power + gradient_power(grid, padded) / _PRIOR_WEIGHT)
-        reblur = for_both_parts(reblur)
-        step = functional.pad(
-            blurry.new_zeros(height, width), (left, right, above, below), value=_OVER_RELAXATION
-        )
-        for _ in range(rounds):
-            predicted = torch.view_as_real(torch.fft.rfft2(padded)) * reblur
-            padded = torch.lerp(
-                padded, torch.fft.irfft2(torch.view_as_complex(predicted), s=grid), step
-            )
-        return padded
+        tapered = _blend(start, spectrum, _taper_weights(kernel, grid))
+        prior = gradient_power(grid, start) / _PRIOR_WEIGHT
+        cost = prior / (spectrum.real.square() + spectrum.imag.square() + prior)
+        unseen = functional.pad(blurry.new_zeros(height, width), around, value=1.0)
+        return _predict(torch.lerp(start, tapered, unseen), cost, unseen, rounds)
+
+
+def _predict(padded: Tensor, cost: Tensor, unseen: Tensor, rounds: int) -> Tensor:
+    """Minimise ``p.A p`` over the pixels where `unseen` is 1, by conjugate gradients.
+
+    Parameters
+    ----------
+    padded : Tensor, shape (B, C, h, w)
+        The start.
+    cost : Tensor, shape (B, 1, h, w // 2 + 1)
+        Eigenvalues of A: the share of each frequency that blur of a smooth image cannot explain.
+    unseen : Tensor, shape (h, w)
+        1 outside the image, 0 in it.
+    rounds : int
+        Steps, 0 or more.
+    """
+    cost = for_both_parts(cost)
+    grid = (padded.shape[-2], padded.shape[-1])
+
+    def apply(values: Tensor) -> Tensor:
+        spectrum = torch.view_as_real(torch.fft.rfft2(values)) * cost
+        return torch.fft.irfft2(torch.view_as_complex(spectrum), s=grid) * unseen
+
+    downhill = -apply(padded)
+    direction, energy = downhill, _energy(downhill)
+    for _ in range(rounds):
+        change = apply(direction)
+        # Nothing is left to be gained where the energy is 0: then neither step does anything.
+        length = energy / (direction * change).sum(dim=(-2, -1), keepdim=True).clamp_min(_TINY)
+        padded = padded + length * direction
+        downhill = downhill - length * change
+        left = _energy(downhill)
+        direction = downhill + left / energy.clamp_min(_TINY) * direction
+        energy = left
+    return padded
+
+
+def _energy(values: Tensor) -> Tensor:
+    return values.square().sum(dim=(-2, -1), keepdim=True)
 
 
 def crop_padding(padded: Tensor, shape: tuple[int, int], side: int) -> Tensor:
