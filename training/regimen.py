@@ -94,7 +94,7 @@ def train_stage(
     steps = _steps(stage, recipe)
     for _, _, _, folder in steps:
         _check_free(out / folder, resume=resume)
-    smallest = min(_window(recipe, name) for _, _, name, _ in steps)
+    smallest = min(window_of(recipe, name) for _, _, name, _ in steps)
     _make_folder(out)
     fabric = launch(recipe.machine)
     session = Session(recipe, fabric, data, validation, out, resume, smallest)
@@ -155,9 +155,11 @@ def scales(recipe: Recipe) -> list[Scale]:
     ]
 
 
-def _window(recipe: Recipe, stage: str) -> int:
+def window_of(recipe: Recipe, stage: str) -> int:
     """Return the side of the sharp window that a stage needs: its crop and the kernel's margin."""
-    size = network_configs(recipe.model).kernel_size
+    configs = network_configs(recipe.model)
+    of_synthesis = stage in ("synthesis", "expert")
+    size = (configs.synthesis if of_synthesis else configs.analysis).kernel_size
     return int(getattr(recipe.stage, stage).crop) + size - 1
 
 

@@ -5,6 +5,8 @@ import torch
 
 from napari_deblur.networks.presets import PRESETS
 from napari_deblur.networks.synthesis import SynthesisNetwork
+from napari_deblur.training.recipe import load_recipe
+from napari_deblur.training.regimen import window_of
 from napari_deblur.training.transfer import widen_guides
 
 
@@ -37,3 +39,10 @@ def test_weights_for_larger_kernels_are_not_cut_to_smaller_ones(small):
     smaller = SynthesisNetwork(dataclasses.replace(small.config, kernel_size=5))
     with pytest.raises(RuntimeError, match="size mismatch"):
         smaller.load_state_dict(widen_guides(small.state_dict(), smaller))
+
+
+def test_sharp_windows_leave_room_for_the_kernels_of_the_stage_s_own_network():
+    recipe = load_recipe("general")
+    sides = {"synthesis": 85, "analysis": 31, "joint": 31}
+    for stage, side in sides.items():
+        assert window_of(recipe, stage) == getattr(recipe.stage, stage).crop + side - 1
