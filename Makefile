@@ -61,14 +61,18 @@ docs: $(VENV)/.dev ## Build the documentation into site/
 bench: $(VENV)/.dev ## Measure speed and memory
 	for script in $(filter-out benchmarks/_% benchmarks/accuracy.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-# One that was stopped goes on where it was; `make speed SPEED="scaling startup"` measures these only.
+# One that was stopped goes on where it was; `make speed SPEED="scaling startup"` measures these only,
+# and `make speed SPEED=inference DEVICE=cuda` on a graphics card.
+DEVICE ?= cpu
 SPEED ?= reference correlation inference scaling classical startup precision
 PRECISION_PICTURES = --pictures $(BENCH)/../data/kodak.zip --levin $(BENCH)/levin
 
 speed: $(VENV)/.dev ## Measure speed and memory for the documentation (half an hour, quiet machine)
 	set -e; for name in $(SPEED); do echo "== $$name"; more=; \
 		[ $$name = precision ] && more="$(PRECISION_PICTURES)"; \
-		$(BIN)/python benchmarks/$$name.py --full $$more --json benchmarks/results/$$name.json; done
+		[ $(DEVICE) = cpu ] || more="$$more --device $(DEVICE)"; on=$(DEVICE:cpu=); \
+		$(BIN)/python benchmarks/$$name.py --full $$more \
+			--json benchmarks/results/$$name$${on:+-$$on}.json; done
 	$(BIN)/python benchmarks/_speed_tables.py
 
 accuracy: $(VENV)/.dev ## Measure accuracy for the documentation (BENCH=folder of the benchmarks)

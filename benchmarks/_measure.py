@@ -115,7 +115,7 @@ def _kept(arguments: list[str]) -> list[str]:
     """Arguments that decide the figures; folders by their last part."""
     kept, drop = [], False
     for argument in arguments:
-        if argument == "--json" or drop:
+        if argument in ("--json", "--folder") or drop:
             drop = not drop
             continue
         kept.append(Path(argument).name if os.sep in argument else argument)
@@ -254,6 +254,11 @@ def peak_bytes(task: Callable[[], object], device: str = "cpu") -> int | None:
     before = _resident("VmRSS")
     task()
     return _resident("VmHWM") - before
+
+
+def highest_bytes() -> int | None:
+    """Most memory that this process has taken since it started (Linux only, elsewhere None)."""
+    return _resident("VmHWM") if platform.system() == "Linux" else None
 
 
 def _resident(field: str) -> int:

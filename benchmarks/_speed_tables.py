@@ -97,6 +97,23 @@ def scaling(record: Record) -> str:
     return f"{_about(record)}\n\n{_table(head, rows)}"
 
 
+def huge(record: Record) -> str:
+    figures = record["figures"]
+    megapixels = figures["image"][0] * figures["image"][1] / 2**20
+    rows = [
+        [
+            name,
+            figures["kernel"],
+            _seconds(each["seconds"]),
+            _seconds(each["seconds"] / megapixels),
+            _megabytes(each["peak bytes"]),
+        ]
+        for name, each in figures["files"].items()
+    ]
+    head = ["file", "kernel", "time", "time per megapixel", "peak memory"]
+    return f"{_about(record)}\n\n{_table(head, rows)}"
+
+
 def precision(record: Record) -> str:
     rows = [
         [
@@ -132,6 +149,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Record], str]]] = {
     "inference-cuda": ("inference-cuda.json", inference),
     "correlation": ("correlation.json", correlation),
     "scaling": ("scaling.json", scaling),
+    "huge": ("huge.json", huge),
     "precision": ("precision.json", precision),
     "classical": ("classical.json", classical),
     "startup": ("startup.json", startup),
