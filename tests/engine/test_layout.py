@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_deblur.engine.layout import as_source, image_layout, open_picture
+from napari_deblur.engine.arrays import as_source
+from napari_deblur.engine.layout import image_layout, open_picture
 from napari_deblur.errors import InputError
 
 WHOLE = (slice(None), slice(None))

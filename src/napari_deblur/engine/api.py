@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_deblur.engine.layout import ArraySource
+    from napari_deblur.engine.arrays import ArraySource
 
 __all__ = ["deblur", "estimate_kernel"]
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = [
     "SMALLEST_SIDE",
     "ArraySource",
-    "Window",
     "as_source",
     "check_dtype",
     "find_channels",
@@ -26,8 +25,6 @@ __all__ = [
 
 SMALLEST_SIDE = 16
 """Smallest height and width in pixels that an image may have."""
-
-Window = tuple[slice, slice]
 
 
 class ArraySource(Protocol):

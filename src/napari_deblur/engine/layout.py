@@ -30,35 +30,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_deblur.engine.arrays import (
-    SMALLEST_SIDE,
-    ArraySource,
-    Window,
-    as_source,
-    check_dtype,
-    find_channels,
-    image_size,
-)
-from napari_deblur.engine.survey import extremes, find_saturation, shared_range, working_range
+from napari_deblur.engine.arrays import as_source, check_dtype, find_channels, image_size
+from napari_deblur.engine.survey import extremes, find_saturation, working_range
 from napari_deblur.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = [
-    "SMALLEST_SIDE",
-    "ArraySource",
-    "Layout",
-    "Picture",
-    "Window",
-    "as_source",
-    "extremes",
-    "image_layout",
-    "layout_within",
-    "open_picture",
-    "shared_range",
-    "working_range",
-]
+    from napari_deblur.engine.arrays import ArraySource
+    from napari_deblur.engine.tiles import Window
+
+__all__ = ["Layout", "Picture", "image_layout", "layout_within", "open_picture"]
 
 _FARTHEST = 1e9  # ranges from black that a value may be away: its square is one of float32 yet
 

@@ -18,9 +18,10 @@ import torch
 
 from napari_deblur.blur.kernel import check_kernel
 from napari_deblur.defaults import DEFAULT_ROUNDS
+from napari_deblur.engine.arrays import as_source
 from napari_deblur.engine.auto import choose
 from napari_deblur.engine.estimation import Estimate
-from napari_deblur.engine.layout import as_source, layout_within
+from napari_deblur.engine.layout import layout_within
 from napari_deblur.engine.lazy_blocks import assemble, join
 from napari_deblur.engine.lazy_shared import (
     Found,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     import dask.array as da
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_deblur.engine.layout import ArraySource
+    from napari_deblur.engine.arrays import ArraySource
 
 __all__ = ["DEFAULT_BLOCK", "LazyResult", "deblur_lazy", "deblur_stack_lazy"]
 

@@ -20,13 +20,14 @@ from napari_deblur.engine.auto import choose
 from napari_deblur.engine.clipped import is_cut_off
 from napari_deblur.engine.devices import pick_device
 from napari_deblur.engine.estimation import Estimate
-from napari_deblur.engine.layout import Layout, extremes, layout_within, working_range
+from napari_deblur.engine.layout import Layout, layout_within
 from napari_deblur.engine.lazy_tasks import Source, compute, pair_of, picture_of, read, task
 from napari_deblur.engine.noise import noise_levels, noise_windows
 from napari_deblur.engine.pair import load_pair
 from napari_deblur.engine.region import Region, find_region
 from napari_deblur.engine.run import drain
 from napari_deblur.engine.search import NothingToEstimateWarning, find_kernel
+from napari_deblur.engine.survey import extremes, working_range
 from napari_deblur.engine.tiles import spread
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_deblur.engine.layout import Window
     from napari_deblur.engine.options import Options
     from napari_deblur.engine.stacks import Stack
+    from napari_deblur.engine.tiles import Window
 
 __all__ = ["Found", "Known", "decide_saturation", "estimate_kernels", "find_layouts", "measure"]
 

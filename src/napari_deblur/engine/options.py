@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_deblur.engine.layout import ArraySource
+    from napari_deblur.engine.arrays import ArraySource
 
 __all__ = ["Options"]
 

@@ -9,7 +9,8 @@ import numpy as np
 from napari_deblur.errors import OutputError
 
 if TYPE_CHECKING:
-    from napari_deblur.engine.layout import Picture, Window
+    from napari_deblur.engine.layout import Picture
+    from napari_deblur.engine.tiles import Window
 
 __all__ = ["check_output", "copy_image", "output_for"]
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
-from napari_deblur.engine.layout import SMALLEST_SIDE
+from napari_deblur.engine.arrays import SMALLEST_SIDE
 from napari_deblur.engine.tiles import plan_tiles
 from napari_deblur.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_deblur.engine.layout import Window
+    from napari_deblur.engine.tiles import Window
 
 __all__ = ["Region", "busiest_part", "find_region", "luma", "restrict"]
 

@@ -32,7 +32,8 @@ from napari_deblur.engine.search import NothingToEstimateWarning, find_kernel
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from napari_deblur.engine.layout import ArraySource, Picture
+    from napari_deblur.engine.arrays import ArraySource
+    from napari_deblur.engine.layout import Picture
     from napari_deblur.engine.region import Region
 
 __all__ = [

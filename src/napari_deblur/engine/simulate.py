@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from napari_deblur.blur.kernel import Kernel
-    from napari_deblur.engine.layout import ArraySource
+    from napari_deblur.engine.arrays import ArraySource
 
 __all__ = ["shake"]
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_deblur.engine.layout import shared_range
 from napari_deblur.engine.planes import plane_of
+from napari_deblur.engine.survey import shared_range
 from napari_deblur.errors import InputError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from napari.layers import Image
 from napari.types import LayerDataTuple
 from numpy.typing import NDArray
 
-from napari_deblur.engine.layout import extremes, working_range
+from napari_deblur.engine.survey import extremes, working_range
 from napari_deblur.errors import InputError, KernelError
 from napari_deblur.plugin.estimate_task import kernel_name, pool
 from napari_deblur.plugin.kernel_layers import KernelSource, kernel_layer

@@ -12,7 +12,7 @@ import numpy as np
 from magicgui.widgets import ComboBox, Widget
 from napari.layers import Image
 
-from napari_deblur.engine.layout import SMALLEST_SIDE
+from napari_deblur.engine.arrays import SMALLEST_SIDE
 from napari_deblur.errors import DeblurError
 from napari_deblur.plugin.fields import channel_choices, image_choices, image_field, level_choices
 from napari_deblur.plugin.provenance import record_of

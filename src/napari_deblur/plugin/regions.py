@@ -19,7 +19,7 @@ from napari.layers import Image, Labels, Layer, Shapes
 from numpy.typing import NDArray
 from skimage.draw import polygon2mask
 
-from napari_deblur.engine.layout import SMALLEST_SIDE
+from napari_deblur.engine.arrays import SMALLEST_SIDE
 from napari_deblur.errors import InputError
 from napari_deblur.plugin.slices import LayerView
 
