@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from napari_deblur.blur.camera import expose_along, local_kernel, random_path
+from napari_deblur.blur.camera import expose_along, expose_depths, local_kernel, random_path
 from napari_deblur.blur.edges import differences
 from napari_deblur.blur.field import FieldGrid
 from napari_deblur.blur.kernel_step import normal_equations
-from napari_deblur.blur.motion import MotionDensity, fit_density, improve_density
+from napari_deblur.blur.motion import MotionDensity, improve_density
 
 SIZE = 17
 
@@ -42,41 +42,34 @@ def test_a_single_pose_puts_its_pixel_where_the_camera_would():
     assert np.unravel_index(kernel[1].argmax(), (SIZE, SIZE)) == (8 + 1 + 2, 8 - 2)
 
 
-def test_a_fitted_density_gives_the_kernels_it_was_fitted_to_and_those_between(field):
+def density_of(path, step):
+    """The poses of a path, spread linearly over those next to them."""
+    volume = np.zeros((9, SIZE, SIZE))
+    poses = np.column_stack([path.rolls / step, -path.shifts]) + np.array([4, 8, 8])
+    low = np.floor(poses).astype(int)
+    for corner in np.ndindex(2, 2, 2):
+        weights = np.abs(1 - np.array(corner) - (poses - low)).prod(axis=1)
+        np.add.at(volume, tuple((low + corner).T), weights)
+    return MotionDensity(volume / volume.sum(), step)
+
+
+def test_the_density_of_a_path_gives_its_kernels_everywhere(field):
     path, positions, kernels = field
-    density, found = fit_density(kernels, positions, np.ones(len(positions)))
-    assert found.mean() > 0.9
-    between = positions_of(FieldGrid((200, 240), (5, 5)))
-    truth = np.stack([local_kernel(path, tuple(each), SIZE) for each in between])
-    nearest = np.argmin(((between[:, None] - positions[None]) ** 2).sum(-1), axis=1)
-    fitted = likeness(density.kernels(between), truth).mean()
-    assert fitted > 0.94
-    assert fitted > likeness(kernels[nearest], truth).mean() + 0.05
+    assert likeness(density_of(path, 0.012).kernels(positions), kernels).min() > 0.9
+    assert density_of(path, 0.012).extent == pytest.approx(0.06, abs=0.03)
 
 
-def test_a_kernel_that_does_not_go_with_the_others_loses_its_say(field):
+def test_a_camera_at_rest_has_one_kernel_and_room_to_roll(field):
     _, positions, kernels = field
-    wrong = kernels.copy()
-    wrong[5] = kernels[5].T[::-1]
-    density, found = fit_density(wrong, positions, np.ones(len(positions)))
-    assert found.argmin() == 5
-    assert likeness(density.kernels(positions), kernels).mean() > 0.85
+    still = MotionDensity.at_rest(kernels[5], 156.0)
+    found = still.kernels(positions)
+    np.testing.assert_allclose(found, np.broadcast_to(kernels[5], found.shape), atol=1e-6)
+    assert still.extent == pytest.approx(1 / 156)
+    assert len(still.volume) * still.step * 156 == pytest.approx(SIZE)
 
 
-def test_uniform_kernels_need_no_roll(field):
-    _, positions, kernels = field
-    same = np.repeat(kernels[5:6], len(positions), axis=0)
-    density, _ = fit_density(same, positions, np.ones(len(positions)))
-    angles = np.arange(len(density.volume)) - len(density.volume) // 2
-    shares = density.volume.sum(axis=(1, 2))
-    # In steps of the angle, each of which moves the outermost position by one pixel.
-    assert np.sqrt((shares * angles**2).sum()) < 0.7
-
-
-def test_gradients_of_the_whole_image_make_a_rough_density_sharp(field):
-    path, _, _ = field
-    sharp = np.kron(np.random.default_rng(0).random((25, 30)), np.ones((8, 8)))
-    blurry = expose_along(sharp[None], path)[0]
+def equations_of(sharp, blurry):
+    """Places (p, 2) of 5 x 6 patches, and their normal equations."""
     grid = FieldGrid(sharp.shape, (5, 6))
     positions, equations = [], []
     for cell in grid.cells:
@@ -87,28 +80,56 @@ def test_gradients_of_the_whole_image_make_a_rough_density_sharp(field):
             for image in (sharp, blurry)
         ]
         equations.append(normal_equations(*(differences(each) for each in patch), SIZE))
-    places = np.array(positions) - (np.array(sharp.shape) - 1) / 2
     auto, cross = (
         np.concatenate([getattr(each, name).double().numpy() for each in equations])
         for name in ("auto", "cross")
     )
+    return np.array(positions) - (np.array(sharp.shape) - 1) / 2, auto, cross
+
+
+@pytest.fixture(scope="module")
+def squares():
+    return np.kron(np.random.default_rng(0).random((25, 30)), np.ones((8, 8)))
+
+
+def test_gradients_of_the_whole_image_make_a_still_camera_roll_as_it_did(field, squares):
+    path, _, kernels = field
+    places, auto, cross = equations_of(squares, expose_along(squares[None], path)[0])
     truth = np.stack([local_kernel(path, tuple(each), SIZE) for each in places])
-    volume = np.zeros((9, SIZE, SIZE))
-    volume[3:6, 6:11, 6:11] = 1
-    current = MotionDensity(volume / volume.sum(), 0.008)
+    current = MotionDensity.at_rest(kernels.mean(axis=0), 156.0)
     before = likeness(current.kernels(places), truth).mean()
-    for _ in range(4):
+    for _ in range(5):
         current = improve_density(current, places, auto, cross)
     after = likeness(current.kernels(places), truth).mean()
-    assert before < 0.7
+    assert before < 0.75
     assert after > 0.9
     assert current.volume.sum() == pytest.approx(1)
     assert current.volume.min() >= 0
 
 
+def test_a_camera_that_did_not_roll_stays_at_rest(field, squares):
+    kernel = field[2][5]
+    blurry = expose_depths(squares[None], np.ones(squares.shape, bool), (kernel, kernel))[0]
+    places, auto, cross = equations_of(squares, blurry)
+    current = MotionDensity.at_rest(kernel, 156.0)
+    for _ in range(5):
+        current = improve_density(current, places, auto, cross)
+    angles = (np.arange(SIZE) - SIZE // 2) * current.step * 156
+    # In pixels at the corner.
+    assert np.sqrt((current.volume.sum(axis=(1, 2)) * angles**2).sum()) < 0.5
+
+
+def test_poses_spread_only_where_told_to(field, squares):
+    path, _, kernels = field
+    places, auto, cross = equations_of(squares, expose_along(squares[None], path)[0])
+    start = MotionDensity.at_rest(kernels[5], 156.0)
+    kept = improve_density(start, places, auto, cross, grows=False)
+    assert (kept.volume.sum(axis=(1, 2)) > 0).sum() == 1
+
+
 def test_scaling_keeps_the_kernels_up_to_their_size(field):
-    _, positions, kernels = field
-    density, _ = fit_density(kernels, positions, np.ones(len(positions)))
+    path, positions, _ = field
+    density = density_of(path, 0.012)
     half = density.scaled(0.5, 9)
     again = half.scaled(2, SIZE)
     assert half.volume.shape[1:] == (9, 9)

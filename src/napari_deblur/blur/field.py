@@ -61,9 +61,12 @@ class FieldGrid:
         """Row and column of every cell, row by row."""
         return list(product(range(self.shape[0]), range(self.shape[1])))
 
-    def patch(self, cell: tuple[int, int]) -> Window:
-        """Rows and columns of the image that a cell's kernel is looked for in."""
-        return self._reach(cell, 1.0)
+    def patch(self, cell: tuple[int, int], around: float = 0.5) -> Window:
+        """Rows and columns of a cell and of what lies `around` it, in cells.
+
+        By default those that its kernel is looked for in.
+        """
+        return self._reach(cell, 2 * around)
 
     def centre(self, cell: tuple[int, int]) -> tuple[float, float]:
         """Row and column of the middle of a cell, in pixels, those of the first pixel being 0."""

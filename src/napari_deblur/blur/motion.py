@@ -27,13 +27,15 @@ from napari_deblur.errors import KernelError
 
 __all__ = ["MotionDensity", "improve_density"]
 
-_MOST_ANGLES = 30  # on either side of none
-_FITS = 4
-_FIT_ROUNDS = 50
-_FAINT = 1e-2  # share of the largest weight below which a fitted pose does not count
-_GROWTH = 1  # steps by which the poses in use may spread in one round
+_FAINT = 1e-2  # share of the largest weight below which a pose does not count as used
+_GROWTH = 1  # steps by which the poses in use may spread
 _FLOOR = 0.05  # share of a kernel's peak below which it counts as empty
 _AGREEING = 0.5  # share of the evidence that must find a pose in its kernels
+_LEAST_WEIGHT = 0.03  # of the largest, below which a pose is noise
+# What a roll costs that moves the outermost part by half a kernel's side, of what a pose explains
+# at most.  Rolls and shifts are hard to tell apart, and without it angles spread to three times the
+# true range; with four times as much the camera hardly rolls.
+_STILLNESS = 0.1
 _SOLVE_ROUNDS = 80
 
 Floats = NDArray[np.float64]
@@ -55,6 +57,18 @@ class MotionDensity:
 
     volume: Floats
     step: float
+
+    @classmethod
+    def at_rest(cls, kernel: NDArray[np.float32], radius: float) -> MotionDensity:
+        """The motion of a camera that did not roll: one kernel (m, m) everywhere.
+
+        There is room for angles that move what is `radius` pixels from the optical axis by half a
+        kernel, in steps that move it by one pixel.
+        """
+        size = kernel.shape[-1]
+        volume = np.zeros((size, size, size))
+        volume[size // 2] = kernel
+        return cls(volume / volume.sum(), 1 / max(radius, 1.0))
 
     @property
     def size(self) -> int:
@@ -118,61 +132,6 @@ def _fitted(volume: Floats, shape: tuple[int, int, int]) -> Floats:
     return volume
 
 
-def fit_density(
-    kernels: NDArray[np.float32], positions: Floats, evidence: Floats
-) -> tuple[MotionDensity, Floats]:
-    """Find the motion whose kernels are most like local ones that were found one by one.
-
-    Richardson's and Lucy's iteration, which is maximum likelihood if kernels were counts and keeps
-    weights non-negative.  Kernels that do not go with the others lose their say: the fit is made
-    again with their evidence multiplied by how much they are like its own.
-
-    Parameters
-    ----------
-    kernels : ndarray of shape (p, m, m)
-        Local kernels, each centred at its centroid.
-    positions : ndarray of shape (p, 2)
-        Where they are, in pixels from the optical axis.
-    evidence : ndarray of shape (p,)
-        How much each of them counts, 0 or more.
-
-    Returns
-    -------
-    density : MotionDensity
-    likeness : ndarray of shape (p,)
-        Normalised correlation of each kernel with that of the density.
-    """
-    size = kernels.shape[-1]
-    radius = max(1.0, float(np.hypot(*positions.T).max()))
-    angles = 2 * min(size // 2, _MOST_ANGLES) + 1
-    step = (size - 1) / (angles - 1) / radius
-    used = np.ones((angles, size, size), bool)
-    matrix = _projection(used, step, positions)
-    target = kernels.reshape(-1).astype(np.float64)
-    likeness = np.ones(len(kernels))
-    volume = np.zeros(used.shape)
-    for _ in range(_FITS):
-        counts = np.repeat(evidence * likeness**2, size * size)
-        weights = _richardson_lucy(matrix, target, counts / counts.max())
-        volume[used] = weights * (weights > _FAINT * weights.max())
-        fitted = MotionDensity(volume / volume.sum(), step).kernels(positions)
-        norms = [np.linalg.norm(each, axis=(1, 2)) for each in (fitted, kernels)]
-        likeness = (fitted * kernels).sum(axis=(1, 2)) / (norms[0] * norms[1])
-    return MotionDensity(_centred(volume / volume.sum()), step), likeness
-
-
-def _richardson_lucy(matrix: sparse.csr_matrix, kernels: Floats, counts: Floats) -> Floats:
-    """Weights whose kernels are likeliest to have given others that count differently much."""
-    backwards = matrix.T.tocsr()
-    seen = np.maximum(backwards @ counts, 1e-3 * counts.sum() / len(counts))
-    weights = np.full(matrix.shape[1], 1.0 / matrix.shape[1])
-    for _ in range(_FIT_ROUNDS):
-        predicted = matrix @ weights
-        ratio = np.divide(kernels, predicted, out=np.zeros_like(predicted), where=predicted > 1e-12)
-        weights = weights * (backwards @ (ratio * counts)) / seen
-    return weights
-
-
 def improve_density(
     start: MotionDensity,
     positions: Floats,
@@ -180,29 +139,35 @@ def improve_density(
     cross: Floats,
     *,
     ridge: float = 1e-2,
+    grows: bool = True,
 ) -> MotionDensity:
     """Find the density that best maps the sharp gradients of all parts of an image to the blurry.
 
     The least squares of `napari_deblur.blur.kernel_step.solve_kernel` for all parts at once, with
-    the weights of the poses as unknowns, by accelerated projected gradient.
+    the weights of the poses as unknowns, by accelerated projected gradient.  Large angles cost a
+    little.
 
     Parameters
     ----------
     start : MotionDensity
-        Where to start.  Poses next to one that has weight may get some.
+        Where to start.
     positions : ndarray of shape (p, 2)
         Middles of the parts, in pixels from the optical axis.
     auto, cross : ndarray of shape (p, 2 m - 1, 2 m - 1) and (p, m, m)
         Their `NormalEquations`.
     ridge : float
         Weight of the square of the kernels, relative to the gradients' energy.
+    grows : bool
+        Whether poses next to one that has weight may get some.
     """
     size = start.size
     share = auto[:, size - 1, size - 1]
     scale = share.sum()
     if not scale > 0:
         return start
-    used = ndimage.binary_dilation(start.volume > 0, np.ones((3, 3, 3), bool), iterations=_GROWTH)
+    used = start.volume > 0
+    if grows:
+        used = ndimage.binary_dilation(used, np.ones((3, 3, 3), bool), iterations=_GROWTH)
     matrix = _projection(used, start.step, positions)
     backwards = matrix.T.tocsr()
     side = scipy.fft.next_fast_len(2 * size - 1, real=True)
@@ -211,6 +176,9 @@ def improve_density(
     around = np.roll(around, (1 - size, 1 - size), (1, 2))
     response = scipy.fft.rfft2(around).real.clip(min=0) + ridge * (share / scale)[:, None, None]
     wanted = backwards @ (cross / scale).reshape(-1)
+    angles = (np.argwhere(used)[:, 0] - len(used) // 2) * start.step
+    moved = angles * np.hypot(*positions.T).max() / (size / 2)
+    wanted = wanted - _STILLNESS * wanted.max() * moved**2
 
     def apply(weights: Floats) -> Floats:
         kernels = (matrix @ weights).reshape(-1, size, size)
@@ -222,8 +190,9 @@ def improve_density(
     weights = _non_negative_least_squares(apply, wanted, start.volume[used])
     if not weights.sum() > 0:
         return start
+    weights = _clean(matrix, weights, share, size)
     volume = np.zeros_like(start.volume)
-    volume[used] = _clean(matrix, weights, share, size)
+    volume[used] = np.where(weights < _LEAST_WEIGHT * weights.max(), 0, weights)
     return MotionDensity(_centred(volume / volume.sum()), start.step)
 
 

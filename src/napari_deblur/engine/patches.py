@@ -58,6 +58,8 @@ def look(
     grid: FieldGrid,
     largest: int,
     device: torch.device,
+    *,
+    around: float = 0.5,
 ) -> list[Patch]:
     """Read the patches of all cells and frames.
 
@@ -71,11 +73,13 @@ def look(
         Side in pixels of the largest patch.
     device : torch.device
         Where to put them.
+    around : float
+        How far patches reach beyond their cells, in cells; with 0 no two share a pixel.
     """
     patches = []
     for cell in grid.cells:
         for picture, region in frames:
-            part = restrict(region, grid.patch(cell))
+            part = restrict(region, grid.patch(cell, around))
             if part is not None:
                 patches.append(_look_at(picture, part, cell, largest, device))
     return patches

@@ -1,0 +1,90 @@
+"""Whether kernels that vary explain an image, or only have more to choose from.
+
+What counts is how few strong edges the parts of an image need with the kernels of their positions
+(see `napari_deblur.blur.alternation.energy`).  A field that was found where the blur is uniform
+explains its image as well as one kernel does, or better; but it does so no worse when it is
+mirrored, so that every part gets the kernel of another place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_deblur.blur.alternation import energy
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_deblur.engine.patches import Patch
+
+__all__ = ["Field", "costs", "explains"]
+
+# Kernels at positions (n, 2), in pixels from the middle of the image.
+Field = Callable[["NDArray[np.float64]"], Iterable["NDArray[np.float32]"]]
+
+_MIRRORS = ((1, -1), (-1, 1), (-1, -1))
+_EDGE = 3e-4  # what an edge costs here; a dearer one tells less, a cheaper one counts noise
+
+
+def costs(
+    patches: Sequence[Patch], kernels_at: Field, signs: tuple[int, int] = (1, 1)
+) -> NDArray[np.float64]:
+    """Cost of explaining each patch with the kernel of its position; the lower, the likelier.
+
+    Parameters
+    ----------
+    patches : sequence of Patch
+        Parts of the image.
+    kernels_at : callable
+        The field: kernels (n, m, m) at positions (n, 2) in pixels from the middle of the image.
+    signs : (int, int), optional
+        Multiply the rows and columns of positions; -1 mirrors the field.
+    """
+    kernels = kernels_at(np.array([each.position for each in patches]) * signs)
+    return np.array(
+        [
+            energy(
+                [patch.image],
+                kernel,
+                clipped=None if patch.clipped is None else [patch.clipped],
+                sparsity=_EDGE,
+            )
+            for patch, kernel in zip(patches, kernels, strict=True)
+        ]
+    )
+
+
+def explains(
+    patches: Sequence[Patch],
+    kernels_at: Field,
+    one: NDArray[np.float32],
+    *,
+    at_most: float = 1.04,
+    mirrored: float = 0.985,
+    sure: float = 2.5,
+) -> bool:
+    """Whether a field is believed.
+
+    Parameters
+    ----------
+    patches, kernels_at
+        See `costs`.
+    one : ndarray of shape (m, m)
+        The one kernel that explains the whole image best.
+    at_most : float
+        What the field may cost, of the cost with one kernel.
+    mirrored : float
+        What it may cost, of the mean cost of the field mirrored three ways.
+    sure : float
+        Standard errors, over patches, by which it must cost less than that.
+    """
+    found = costs(patches, kernels_at)
+    if found.sum() > at_most * costs(patches, lambda places: [one] * len(places)).sum():
+        return False
+    turned = np.mean([costs(patches, kernels_at, signs) for signs in _MIRRORS], axis=0)
+    gains = turned - found
+    error = float(gains.std(ddof=1)) / np.sqrt(len(gains)) if len(gains) > 1 else np.inf
+    return bool(found.sum() <= mirrored * turned.sum() and gains.mean() > sure * error)
