@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from napari_deblur.errors import InputError
-from napari_deblur.networks import correlation
+from napari_deblur.networks import blockwise, correlation
 from napari_deblur.networks.correlation import (
     CrossCorrelation,
     append_flips,
@@ -100,7 +100,7 @@ def test_the_result_does_not_depend_on_blocks_chunks_or_groups(
     expected = result_and_gradient(64)
     for block in (None, 3, 10, 17):
         torch.testing.assert_close(result_and_gradient(block), expected, rtol=1e-10, atol=1e-13)
-    monkeypatch.setattr(correlation, "_CHUNK_VALUES", 1)  # one block at a time
+    monkeypatch.setattr(blockwise, "_CHUNK_VALUES", 1)  # one block at a time
     monkeypatch.setattr(correlation, "_GROUP_VALUES", 1)  # one image at a time
     torch.testing.assert_close(result_and_gradient(10), expected, rtol=1e-10, atol=1e-13)
 
@@ -165,7 +165,7 @@ def test_the_largest_intermediate_does_not_grow_with_the_image(
         return spectra
 
     monkeypatch.setattr(torch.fft, "rfft2", watched)
-    monkeypatch.setattr(correlation, "_CHUNK_VALUES", 40_000)
+    monkeypatch.setattr(blockwise, "_CHUNK_VALUES", 40_000)
     CrossCorrelation(5, 22)(torch.rand(1, 3, 512, 301))
     assert sum(sizes) > 1_000_000
     assert max(sizes) <= 40_000
