@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_deblur.engine.tiles import plan_part, plan_tiles, spread
+from napari_deblur.engine.tiles import overlap, plan_part, plan_tiles, spread, within
 from napari_deblur.errors import InputError
 
 PLANS = given(
@@ -101,3 +101,20 @@ def test_a_spread_has_both_ends_and_even_distances_and_few_items_all() -> None:
     assert spread(range(9), 3) == [0, 4, 8]
     assert spread("abc", 5) == ["a", "b", "c"]
     assert spread([], 2) == []
+
+
+SIDES = st.tuples(st.integers(0, 9), st.integers(1, 9)).map(lambda v: slice(v[0], v[0] + v[1]))
+WINDOWS = st.tuples(SIDES, SIDES)
+
+
+@given(one=WINDOWS, other=WINDOWS)
+def test_an_overlap_holds_the_pixels_of_both_and_lies_within_either(one, other):
+    first, second = np.zeros((20, 20), bool), np.zeros((20, 20), bool)
+    first[one], second[other] = True, True
+    shared = overlap(one, other)
+    both = np.zeros((20, 20), bool)
+    both[shared] = True
+    np.testing.assert_array_equal(both, first & second)
+    if both.any():
+        values = np.arange(400).reshape(20, 20)
+        np.testing.assert_array_equal(values[one][within(shared, one)], values[shared])
