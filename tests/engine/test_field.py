@@ -5,6 +5,8 @@ The field that is found is that of the model that ships; the others take network
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import skimage.data
@@ -16,7 +18,8 @@ from napari_deblur.blur.kernel import delta_kernel
 from napari_deblur.blur.kernel_bank import straight_motion
 from napari_deblur.blur.likeness import kernel_likeness
 from napari_deblur.engine import plans
-from napari_deblur.engine.belief import explains
+from napari_deblur.engine.areas import choose_kernels
+from napari_deblur.engine.belief import costs, explains
 from napari_deblur.engine.field import choose_grid
 from napari_deblur.engine.local import find_local_kernels
 from napari_deblur.engine.options import Options
@@ -226,6 +229,28 @@ def test_a_field_must_be_worse_mirrored_than_it_is_and_no_worse_than_one_kernel(
     assert not explains(patches, field.at, one, at_most=0.5)
     assert not explains(patches, turned.at, one)
     assert not explains(patches, lambda places: [one] * len(places), one)
+
+
+def test_parts_share_the_kernels_of_areas_and_others_choose_for_one():
+    sharp = photograph(192, 256)
+    right = np.zeros(sharp.shape, bool)
+    right[:, 128:] = True
+    kernels = np.stack([straight_motion(9, 0, SIZE), straight_motion(9, 90, SIZE)])
+    blurry = expose_depths(sharp[None], right, (kernels[1], kernels[0]))[0]
+    picture = Options(value_range=(0, 1)).open(blurry)
+    grid = FieldGrid(sharp.shape, (3, 4))
+    parts = look([(picture, find_region(None, sharp.shape))], grid, 512, CPU, around=0)
+    shown = [each for each in parts if each.cell != (1, 3)]  # a cell that shows nothing
+    for seen, own in ((parts, 1), (parts, 0), (shown, 1)):
+        chosen = choose_kernels(seen, grid.shape, kernels, own=own)
+        np.testing.assert_array_equal(chosen[:, 0], kernels[[0] * 3])
+        np.testing.assert_array_equal(chosen[:, 3], kernels[[1] * 3])
+    # What is alone of its kind gets its way only where it is asked.
+    lead = np.subtract(*(costs(parts, lambda places, k=k: [k] * len(places)) for k in kernels))
+    surest = parts[int(np.argmax(lead))]
+    odd = [each if each.cell != (1, 0) else replace(surest, cell=(1, 0)) for each in parts]
+    assert (choose_kernels(odd, grid.shape, kernels, own=0)[1, 0] == kernels[0]).all()
+    assert (choose_kernels(odd, grid.shape, kernels, own=100)[1, 0] == kernels[1]).all()
 
 
 def test_a_still_camera_is_found_to_roll_as_it_did(rolled):

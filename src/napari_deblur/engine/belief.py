@@ -62,7 +62,7 @@ def explains(
     kernels_at: Field,
     one: NDArray[np.float32],
     *,
-    at_most: float = 1.04,
+    at_most: float = 1.01,
     mirrored: float = 0.985,
     sure: float = 2.5,
 ) -> bool:

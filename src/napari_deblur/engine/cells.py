@@ -51,14 +51,24 @@ def network_kernels(
     grid: FieldGrid,
     options: Options,
     whole: NDArray[np.float32],
+    *,
+    around: float = 0.5,
 ) -> Generator[Progress, None, NDArray[np.float32]]:
-    """What the network sees in each cell (n, m, m), m being the side of the kernel of the whole."""
+    """What the network sees in each cell, and `around` it, in cells.
+
+    Returns
+    -------
+    ndarray of shape (n, m, m), float32
+        m is the side of `whole`, the kernel of the whole image, which counts where nothing is seen.
+    """
     size = whole.shape[-1]
     factor = min(1.0, pair.kernel_size / size)
     found = []
     yield Progress("kernel", 0, len(grid.cells))
     for number, cell in enumerate(grid.cells):
-        parts = [(picture, restrict(region, grid.patch(cell))) for picture, region in frames]
+        parts = [
+            (picture, restrict(region, grid.patch(cell, around))) for picture, region in frames
+        ]
         inside = [(picture, region) for picture, region in parts if region is not None]
         kernel = whole
         if inside:

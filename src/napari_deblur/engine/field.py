@@ -1,13 +1,14 @@
 """Kernels that vary over the field: one for every cell of a grid, made consistent.
 
-Three explanations of an image are compared by how few strong edges they need.
+Four explanations of an image are compared by how few strong edges they need.
 
 - *One kernel*, that of the whole image.
-- *Cells of their own*, as for depths or moving things (see `cells`).
+- *Areas*: every part of the image has one of a few kernels, as for depths (see `areas`).
+- *Cells of their own*, as for moving things or blur that changes slowly (see `cells`).
 - *A rolling camera*: one motion, found from the whole image at once, gives the kernels of all
   positions (see `rolling`).
 
-The cheaper of the last two is taken, if it is believed (see `belief`).
+The cheapest of those that are believed is taken (see `belief`), and otherwise the first.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 
 from napari_deblur.blur.field import FieldGrid, KernelField
 from napari_deblur.blur.kernel import kernel_support
+from napari_deblur.engine.areas import area_kernels, choose_kernels
 from napari_deblur.engine.belief import costs, explains
 from napari_deblur.engine.cells import evidence_of, network_kernels, with_neighbours
 from napari_deblur.engine.local import count_local_steps, find_local_kernels
@@ -139,7 +141,8 @@ def find_field(
     one = _uniform(whole.kernel, grid, evidence, informative=whole.informative)
     if len(grid.cells) == 1 or not evidence.any():
         return one
-    parts = _parts(pair, frames, whole.kernel, _FINE_PART)
+    fine = _part_grid(size, whole.kernel, _FINE_PART)
+    parts = _parts(pair, frames, whole.kernel, fine)
     kernels = yield from network_kernels(pair, frames, grid, options, whole.kernel)
     if options.refine > 0:
         steps = find_local_kernels(kernels, grid, patches, options.refine)
@@ -149,7 +152,14 @@ def find_field(
     if explains(parts, separate.field.at, whole.kernel):
         believed[float(costs(parts, separate.field.at).sum())] = separate
     if options.refine > 0:
-        coarse = _parts(pair, frames, whole.kernel, _COARSE_PART)
+        kernels = yield from area_kernels(pair, frames, options, whole.kernel)
+        by_others, chosen = (
+            KernelField(choose_kernels(parts, fine.shape, kernels, own=own), size) for own in (0, 1)
+        )
+        if explains(parts, by_others.at, whole.kernel):
+            cost = float(costs(parts, by_others.at).sum())
+            believed[cost] = _areas(whole.kernel, chosen, grid, evidence)
+        coarse = _parts(pair, frames, whole.kernel, _part_grid(size, whole.kernel, _COARSE_PART))
         radius = float(np.hypot(*size)) / 2
         searched = find_motion(whole.kernel, radius, coarse, parts, options.refine)
         motion = yield from _counted(searched, count_rolling_steps(whole.kernel.shape[-1]))
@@ -226,13 +236,31 @@ def _rolling(
     return FieldEstimate(whole, field, fine, evidence, trusted, varies=True, informative=True)
 
 
-def _parts(
-    pair: Pair, frames: Sequence[tuple[Picture, Region]], kernel: NDArray[np.float32], sides: float
-) -> list[Patch]:
-    """Parts of the frames that share no pixel, `sides` sides of the kernel wide if possible."""
-    size = frames[0][0].layout.size
-    side = kernel.shape[-1]
-    length = max(_SMALLEST_PART, sides * side)
+def _areas(
+    whole: NDArray[np.float32],
+    chosen: KernelField,
+    grid: FieldGrid,
+    evidence: NDArray[np.float32],
+) -> FieldEstimate:
+    kernels = chosen.at(_positions(grid)).reshape(*grid.shape, *whole.shape)
+    field = KernelField(kernels, grid.size)
+    trusted = evidence >= _LEAST_EVIDENCE
+    return FieldEstimate(whole, field, chosen, evidence, trusted, varies=True, informative=True)
+
+
+def _part_grid(size: tuple[int, int], kernel: NDArray[np.float32], sides: float) -> FieldGrid:
+    """Cells that are `sides` sides of the kernel wide if possible."""
+    length = max(_SMALLEST_PART, sides * kernel.shape[-1])
     rows, columns = (min(max(1, round(each / length)), _MOST_PARTS) for each in size)
-    largest = max(_LARGEST_PART, 4 * side)
-    return look(frames, FieldGrid(size, (rows, columns)), largest, pair.device, around=0)
+    return FieldGrid(size, (rows, columns))
+
+
+def _parts(
+    pair: Pair,
+    frames: Sequence[tuple[Picture, Region]],
+    kernel: NDArray[np.float32],
+    grid: FieldGrid,
+) -> list[Patch]:
+    """Parts of the frames that share no pixel, one for each cell."""
+    largest = max(_LARGEST_PART, 4 * kernel.shape[-1])
+    return look(frames, grid, largest, pair.device, around=0)
