@@ -62,9 +62,9 @@ def test_fine_tuning_stops_goes_on_and_leaves_a_model(dialog, tmp_path, qtbot):
 def test_a_known_model_brings_its_recipe(dialog):
     dialog._start_model.value = ""
     assert dialog._recipe.native.isVisibleTo(dialog.native)
-    dialog._start_model.value = "compact-31"
+    dialog._start_model.value = "compact-85"
     assert not dialog._recipe.native.isVisibleTo(dialog.native)
-    assert dialog._request().recipe == "compact"
+    assert dialog._request().recipe == "general"
 
 
 @pytest.mark.gui

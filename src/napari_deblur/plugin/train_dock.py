@@ -64,9 +64,10 @@ class TrainWidget(RunWidget):
         self._recipe = ComboBox(
             name="recipe",
             label="recipe",
-            choices=["compact", "tiny", "paper"],
+            choices=["compact", "general", "tiny", "paper"],
             tooltip="Architecture, kernels and steps: “tiny” for a first look, “compact” for "
-            "networks to keep, “paper” for many days on a graphics card.",
+            "networks to keep, “general” for larger kernels, “paper” for many days on a graphics "
+            "card.",
         )
         self._minutes = FloatSpinBox(
             name="minutes",
@@ -172,12 +173,13 @@ def _starts() -> list[tuple[str, Any]]:
 
 
 def _recipe_of(start: str) -> str:
-    """The recipe that a known model's architecture asks for; empty for others."""
+    """The recipe that a known model was trained by; empty for others."""
     from napari_deblur.weights.registry import find_model, find_weights
 
     if start in ("", FOLDER):
         return ""
-    return str(find_weights(find_model(start).analysis).preset)
+    # Of the two the synthesis network's recipe knows the larger kernels.
+    return find_weights(find_model(start).synthesis).trained.recipe
 
 
 def _folder_edit(name: str, label: str, tooltip: str) -> FileEdit:
