@@ -19,7 +19,7 @@ from napari_deblur.blur.kernel_bank import straight_motion
 from napari_deblur.blur.likeness import kernel_likeness
 from napari_deblur.engine import plans
 from napari_deblur.engine.areas import choose_kernels
-from napari_deblur.engine.belief import costs, explains
+from napari_deblur.engine.belief import costs, everywhere, explains
 from napari_deblur.engine.field import choose_grid
 from napari_deblur.engine.local import find_local_kernels
 from napari_deblur.engine.options import Options
@@ -228,7 +228,7 @@ def test_a_field_must_be_worse_mirrored_than_it_is_and_no_worse_than_one_kernel(
     assert not explains(patches, field.at, one, sure=1000)
     assert not explains(patches, field.at, one, at_most=0.5)
     assert not explains(patches, turned.at, one)
-    assert not explains(patches, lambda places: [one] * len(places), one)
+    assert not explains(patches, everywhere(one), one)
 
 
 def test_parts_share_the_kernels_of_areas_and_others_choose_for_one():
@@ -246,7 +246,7 @@ def test_parts_share_the_kernels_of_areas_and_others_choose_for_one():
         np.testing.assert_array_equal(chosen[:, 0], kernels[[0] * 3])
         np.testing.assert_array_equal(chosen[:, 3], kernels[[1] * 3])
     # What is alone of its kind gets its way only where it is asked.
-    lead = np.subtract(*(costs(parts, lambda places, k=k: [k] * len(places)) for k in kernels))
+    lead = np.subtract(*(costs(parts, everywhere(k)) for k in kernels))
     surest = parts[int(np.argmax(lead))]
     odd = [each if each.cell != (1, 0) else replace(surest, cell=(1, 0)) for each in parts]
     assert (choose_kernels(odd, grid.shape, kernels, own=0)[1, 0] == kernels[0]).all()

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_deblur.blur.field import FieldGrid
-from napari_deblur.engine.belief import costs
+from napari_deblur.engine.belief import costs, everywhere
 from napari_deblur.engine.cells import network_kernels
 from napari_deblur.engine.refinement import refine_kernel
 from napari_deblur.engine.region import restrict
@@ -87,7 +87,7 @@ def choose_kernels(
     """
     table = np.zeros((len(kernels), *shape))
     for costs_of_one, kernel in zip(table, kernels, strict=True):
-        each = costs(parts, lambda places, kernel=kernel: [kernel] * len(places))
+        each = costs(parts, everywhere(kernel))
         np.add.at(costs_of_one, tuple(np.transpose([part.cell for part in parts])), each)
     around = np.array(
         [[_ACROSS, _BESIDE, _ACROSS], [_BESIDE, own, _BESIDE], [_ACROSS, _BESIDE, _ACROSS]]

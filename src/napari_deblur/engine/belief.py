@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 
     from napari_deblur.engine.patches import Patch
 
-__all__ = ["Field", "costs", "explains"]
+__all__ = ["Field", "costs", "everywhere", "explains"]
 
 # Kernels at positions (n, 2), in pixels from the middle of the image.
 Field = Callable[["NDArray[np.float64]"], Iterable["NDArray[np.float32]"]]
 
 _MIRRORS = ((1, -1), (-1, 1), (-1, -1))
 _EDGE = 3e-4  # what an edge costs here; a dearer one tells less, a cheaper one counts noise
+
+
+def everywhere(kernel: NDArray[np.float32]) -> Field:
+    """The field of one kernel (m, m)."""
+    return lambda positions: [kernel] * len(positions)
 
 
 def costs(
@@ -82,7 +87,7 @@ def explains(
         Standard errors, over patches, by which it must cost less than that.
     """
     found = costs(patches, kernels_at)
-    if found.sum() > at_most * costs(patches, lambda places: [one] * len(places)).sum():
+    if found.sum() > at_most * costs(patches, everywhere(one)).sum():
         return False
     turned = np.mean([costs(patches, kernels_at, signs) for signs in _MIRRORS], axis=0)
     gains = turned - found
