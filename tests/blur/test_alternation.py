@@ -48,6 +48,26 @@ def test_a_smeared_kernel_gets_nearer_to_the_truth(
     assert improved.sum() == pytest.approx(1, abs=1e-6)
 
 
+def test_a_faint_stroke_survives_where_the_last_floor_is_low() -> None:
+    truth = np.zeros((13, 13), np.float32)
+    truth[6, 2:5] = 1.0
+    truth[6, 5:11] = 0.03
+    truth /= truth.sum()
+    sharp = torch.from_numpy(skimage.data.camera()[60:232, 140:312] / np.float32(255))[None, None]
+    blurry = convolve(sharp, torch.from_numpy(truth)[None], boundary="valid")
+    schedule = Schedule(rounds=1, sparsity=1e-4)
+    cut, whole = (
+        alternate([blurry], truth, 0, schedule, last_floor=floor) for floor in (0.05, 0.01)
+    )
+    assert abs(_length(whole) - _length(truth)) < 0.5 * abs(_length(cut) - _length(truth))
+
+
+def _length(kernel: np.ndarray) -> float:
+    """Standard deviation across, which decides how low frequencies are restored."""
+    across, places = kernel.sum(axis=0), np.arange(kernel.shape[1])
+    return float(np.sqrt(across @ places**2 - (across @ places) ** 2))
+
+
 def test_the_true_kernel_explains_the_image_better_than_a_wrong_one_of_its_kind(
     shaken: tuple[torch.Tensor, np.ndarray],
 ) -> None:

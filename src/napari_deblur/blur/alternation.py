@@ -11,6 +11,7 @@ import functools
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -20,13 +21,15 @@ from torch.nn import functional
 
 from napari_deblur.blur.edges import differences, sparse_edges, strongest_of_all
 from napari_deblur.blur.forward import convolve
-from napari_deblur.blur.kernel_step import clean_kernel, normal_equations, solve_kernel
+from napari_deblur.blur.kernel_step import FLOOR, clean_kernel, normal_equations, solve_kernel
 from napari_deblur.blur.saturation import fill_clipped
 
-__all__ = ["Schedule", "alternate", "energy", "resize_kernel", "straight_start"]
+__all__ = ["EDGE_COST", "Schedule", "alternate", "energy", "resize_kernel", "straight_start"]
 
-# What an edge costs when explanations are compared, and the squared gradient that makes one.
-_SPARSITY = 3e-4
+EDGE_COST: Final = 3e-4
+"""What an edge costs when explanations are compared, where there is little noise."""
+
+# The squared gradient that makes an edge.
 _LEAST_EDGE = 1e-6
 # Clipped pixels are predicted anew in every round.  More is worse while the kernel is wrong.
 _FILLING = 3
@@ -82,6 +85,7 @@ def alternate(
     schedule: Schedule,
     *,
     clipped: Sequence[Tensor] | None = None,
+    last_floor: float = FLOOR,
 ) -> NDArray[np.float32]:
     """Improve a kernel on one scale.
 
@@ -98,6 +102,9 @@ def alternate(
     clipped : sequence of Tensor of bool, each of shape (1, 1, H, W), optional
         Saturated pixels of each image.  They count as what the kernel at hand predicts there from
         the others (see `napari_deblur.blur.saturation.fill_clipped`).
+    last_floor : float
+        Share of the peak below which values go after the last round (see `clean_kernel`).  Rounds
+        that others follow need more, as they make noise of their start grow.
 
     Returns
     -------
@@ -115,7 +122,8 @@ def alternate(
             for sharp, image in zip(edges, blurry, strict=True)
         ]
         solved = solve_kernel(functools.reduce(operator.add, equations), schedule.ridge)
-        kernel = clean_kernel(solved[0].cpu().numpy())
+        floor = last_floor if turn == schedule.rounds - 1 else FLOOR
+        kernel = clean_kernel(solved[0].cpu().numpy(), floor=floor)
     return kernel
 
 
@@ -136,7 +144,7 @@ def energy(
     kernel: NDArray[np.float32],
     *,
     clipped: Sequence[Tensor] | None = None,
-    sparsity: float = _SPARSITY,
+    sparsity: float = EDGE_COST,
     residual_weight: float = 1.0,
 ) -> float:
     """Cost of explaining blurry images by few edges and a kernel: the lower, the likelier.

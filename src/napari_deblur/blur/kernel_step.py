@@ -25,7 +25,17 @@ from napari_deblur.blur.kernel import check_side, delta_kernel
 from napari_deblur.blur.spectra import fast_length, for_both_parts
 from napari_deblur.errors import InputError
 
-__all__ = ["NormalEquations", "clean_kernel", "kept_values", "normal_equations", "solve_kernel"]
+__all__ = [
+    "FLOOR",
+    "NormalEquations",
+    "clean_kernel",
+    "kept_values",
+    "normal_equations",
+    "solve_kernel",
+]
+
+FLOOR: Final = 0.05
+"""Share of a kernel's peak below which values usually count as noise."""
 
 _ITERATIONS: Final = 60
 _NEIGHBOURS: Final = np.ones((3, 3), bool)
@@ -176,7 +186,7 @@ def _gains(count: int) -> list[float]:
 
 
 def clean_kernel(
-    kernel: ArrayLike, *, floor: float = 0.05, speck: float = 0.05
+    kernel: ArrayLike, *, floor: float = FLOOR, speck: float = 0.05
 ) -> NDArray[np.float32]:
     """Remove from an estimated kernel what is noise: faint values and specks.
 
@@ -212,7 +222,7 @@ def clean_kernel(
 
 
 def kept_values(
-    kernel: ArrayLike, *, floor: float = 0.05, speck: float = 0.05
+    kernel: ArrayLike, *, floor: float = FLOOR, speck: float = 0.05
 ) -> NDArray[np.float64]:
     """Return what `clean_kernel` keeps of a kernel (m, m), in its place; zeros elsewhere."""
     values = np.maximum(np.nan_to_num(np.asarray(kernel, np.float64)), 0)

@@ -18,9 +18,17 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from napari_deblur.blur.alternation import Schedule, alternate, energy, resize_kernel
+from napari_deblur.blur.alternation import (
+    EDGE_COST,
+    Schedule,
+    alternate,
+    energy,
+    resize_kernel,
+)
 from napari_deblur.blur.kernel import resize_kernel_support
+from napari_deblur.blur.kernel_step import FLOOR
 from napari_deblur.blur.marks import paper_of
+from napari_deblur.blur.noise import estimate_noise
 from napari_deblur.blur.pyramid import Scale, plan_scales
 from napari_deblur.defaults import DEFAULT_ROUNDS
 from napari_deblur.engine.progress import Progress, count_up
@@ -48,6 +56,12 @@ _LARGEST_VIEW = 1024  # side in pixels of what is read of an image
 _LARGEST_STEP = 512  # side in pixels of what one scale works on
 _MOST_FRAMES = 8
 _CHOICE_FACTOR = 0.5  # the start is chosen once the image has half its size
+# Share of the peak from which values of the result count: faint strokes carry low frequencies.
+_LAST_FLOOR = 0.01
+# What an edge costs at least, as a multiple of the noise's variance, in the image that a kernel is
+# read from and when kernels are compared.  Up to a noise of about 0.01 that changes nothing.
+_SPARSITY_OF_NOISE = 1.0
+_COST_OF_NOISE = 10.0
 
 # For kernels larger than the network's, of which it sees a shrunk image only: where many starts
 # become few, how many (four on paper), and how much the residual counts when they are compared.
@@ -60,14 +74,26 @@ _RESIDUAL_WEIGHT = 0.1
 class _Views:
     """What is looked at of the frames, (1, 1, h, w) each: luma, and where it is clipped.
 
-    `clipped` is None where no pixel of any frame is.
+    `clipped` is None where no pixel of any frame is; `variance` is that of the noise.
     """
 
     images: list[torch.Tensor]
     clipped: list[torch.Tensor] | None
+    variance: float
 
     def energy(self, kernel: NDArray[np.float32], residual_weight: float = 1.0) -> float:
-        return energy(self.images, kernel, clipped=self.clipped, residual_weight=residual_weight)
+        return energy(
+            self.images,
+            kernel,
+            clipped=self.clipped,
+            sparsity=max(EDGE_COST, _COST_OF_NOISE * self.variance),
+            residual_weight=residual_weight,
+        )
+
+    def follow(self, schedule: Schedule) -> Schedule:
+        """A schedule in which noise makes no edges."""
+        least = max(schedule.smallest_sparsity, _SPARSITY_OF_NOISE * self.variance)
+        return replace(schedule, smallest_sparsity=least)
 
 
 def refine_kernel(
@@ -181,17 +207,22 @@ def _at(
         ratio = scale.factor / scales[number - 1].factor
         kernel = resize_kernel(kernel, ratio, scale.kernel_size)
     shrunk = _shrink(views, scale)
-    return alternate(shrunk.images, kernel, number, schedule, clipped=shrunk.clipped)
+    schedule = shrunk.follow(schedule)
+    floor = _LAST_FLOOR if number == len(scales) - 1 else FLOOR
+    return alternate(
+        shrunk.images, kernel, number, schedule, clipped=shrunk.clipped, last_floor=floor
+    )
 
 
 def _views(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> _Views:
     """The part of each frame that is worked on."""
     found = [_view(*frame) for frame in spread(frames, _MOST_FRAMES)]
     images = [torch.from_numpy(values).to(device)[None, None] for values, _ in found]
+    variance = float(np.mean([float(estimate_noise(image)) ** 2 for image in images]))
     if not any(mask.any() for _, mask in found):
-        return _Views(images, None)
+        return _Views(images, None, variance)
     masks = [torch.from_numpy(mask).to(device)[None, None] for _, mask in found]
-    return _Views(images, masks)
+    return _Views(images, masks, variance)
 
 
 def _view(picture: Picture, region: Region) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -215,14 +246,16 @@ def _view(picture: Picture, region: Region) -> tuple[NDArray[np.float32], NDArra
 
 def _shrink(views: _Views, scale: Scale) -> _Views:
     """Views at a scale; of large ones the busiest part."""
+    variance = views.variance * scale.factor**2  # a pixel is the mean of 1 / factor^2
     images = [shrink_image(view, scale.factor) for view in views.images]
     if views.clipped is None:
-        return _Views([image[_busiest(image, None)] for image in images], None)
+        return _Views([image[_busiest(image, None)] for image in images], None, variance)
     masks = [shrink_clipped(mask, scale.factor) for mask in views.clipped]
     parts = [_busiest(*each) for each in zip(images, masks, strict=True)]
     return _Views(
         [image[part] for image, part in zip(images, parts, strict=True)],
         [mask[part] for mask, part in zip(masks, parts, strict=True)],
+        variance,
     )
 
 
