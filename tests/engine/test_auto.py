@@ -109,10 +109,10 @@ def test_without_a_classifier_every_size_is_tried(
     [
         ([9, 0, 0], ()),
         ([2, 1, 0], ()),
-        ([1, 1, 0], (31, 61)),
+        ([1, 1, -1], (31, 61)),
         ([0, 3, 0], (31, 61)),
         ([0, 0, 9], (31, 85)),
-        ([0, 1, 0.9], (31, 61, 85)),
+        ([-9, 1, 0.9], (31, 61, 85)),
     ],
 )
 def test_the_default_model_looks_for_larger_kernels_too_where_they_are_likely(

@@ -37,8 +37,8 @@ __all__ = ["crop_padding", "pad_for_deconvolution", "taper_edges"]
 # 0.02, and so smooth that the prediction gets from the image to the rim in a few steps.
 _PRIOR_WEIGHT: Final = 10.0
 # Steps for the smallest kernel, and pixels for one more: the wider, the farther to the rim.
-_FEWEST_ROUNDS: Final = 5
-_PIXELS_A_ROUND: Final = 10
+_FEWEST_ROUNDS: Final = 2
+_PIXELS_A_ROUND: Final = 8
 _TINY: Final = 1e-30  # above the smallest normal number of float32
 
 

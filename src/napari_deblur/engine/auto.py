@@ -52,7 +52,7 @@ _LARGEST_VIEW = 1024  # side in pixels of what is read of an image
 _SURE = 0.5  # chance from which the blur is believed to reach a class
 # Chance from which the kernel is looked for at a class's size.
 _POSSIBLE = 0.1
-_LIKELY = 0.25
+_LIKELY = 0.4
 
 
 @dataclass(frozen=True)
