@@ -59,8 +59,8 @@ _CHOICE_FACTOR = 0.5  # the start is chosen once the image has half its size
 # Share of the peak from which values of the result count: faint strokes carry low frequencies.
 _LAST_FLOOR = 0.01
 # What an edge costs at least, as a multiple of the noise's variance, in the image that a kernel is
-# read from and when kernels are compared.  Up to a noise of about 0.01 that changes nothing.
-_SPARSITY_OF_NOISE = 1.0
+# read from and when kernels are compared.  Up to a noise of 0.005 that changes nothing.
+_SPARSITY_OF_NOISE = 3.0
 _COST_OF_NOISE = 10.0
 
 # For kernels larger than the network's, of which it sees a shrunk image only: where many starts
