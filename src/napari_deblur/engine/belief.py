@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
     from napari_deblur.engine.patches import Patch
 
-__all__ = ["Field", "costs", "everywhere", "explains"]
+__all__ = ["Field", "choose_field", "costs", "everywhere", "explains"]
 
 # Kernels at positions (n, 2), in pixels from the middle of the image.
 Field = Callable[["NDArray[np.float64]"], Iterable["NDArray[np.float32]"]]
 
 _MIRRORS = ((1, -1), (-1, 1), (-1, -1))
+_FREER = 0.99  # what a freer field may cost at most of what a simpler one does
 _EDGE = 3e-4  # what an edge costs here; a dearer one tells less, a cheaper one counts noise
 
 
@@ -68,7 +69,7 @@ def explains(
     one: NDArray[np.float32],
     *,
     at_most: float = 1.01,
-    mirrored: float = 0.985,
+    mirrored: float = 0.98,
     sure: float = 2.5,
 ) -> bool:
     """Whether a field is believed.
@@ -93,3 +94,30 @@ def explains(
     gains = turned - found
     error = float(gains.std(ddof=1)) / np.sqrt(len(gains)) if len(gains) > 1 else np.inf
     return bool(found.sum() <= mirrored * turned.sum() and gains.mean() > sure * error)
+
+
+def choose_field(
+    patches: Sequence[Patch], fields: Sequence[Field], one: NDArray[np.float32]
+) -> int | None:
+    """Choose among fields that are believed.
+
+    Parameters
+    ----------
+    patches, one
+        See `explains`.
+    fields : sequence of callable
+        Fields, from the one with the least freedom on; each must cost clearly less than what is
+        chosen before it.
+
+    Returns
+    -------
+    int or None
+        Number of the field; None if none is believed.
+    """
+    chosen, least = None, np.inf
+    for number, kernels_at in enumerate(fields):
+        if explains(patches, kernels_at, one):
+            cost = float(costs(patches, kernels_at).sum())
+            if cost < _FREER * least:
+                chosen, least = number, cost
+    return chosen

@@ -8,7 +8,8 @@ Four explanations of an image are compared by how few strong edges they need.
 - *A rolling camera*: one motion, found from the whole image at once, gives the kernels of all
   positions (see `rolling`).
 
-The cheapest of those that are believed is taken (see `belief`), and otherwise the first.
+Of those that are believed (see `belief`) the cheapest is taken, a freer one only where it is
+clearly cheaper, and otherwise one kernel.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from napari_deblur.blur.field import FieldGrid, KernelField
 from napari_deblur.blur.kernel import kernel_support
 from napari_deblur.engine.areas import area_kernels, choose_kernels
-from napari_deblur.engine.belief import costs, explains
+from napari_deblur.engine.belief import Field, choose_field
 from napari_deblur.engine.cells import evidence_of, network_kernels, with_neighbours
 from napari_deblur.engine.local import count_local_steps, find_local_kernels
 from napari_deblur.engine.patches import Patch, look
@@ -143,30 +144,26 @@ def find_field(
         return one
     fine = _part_grid(size, whole.kernel, _FINE_PART)
     parts = _parts(pair, frames, whole.kernel, fine)
+    tried: list[tuple[Field, FieldEstimate]] = []
+    if options.refine > 0:
+        coarse = _parts(pair, frames, whole.kernel, _part_grid(size, whole.kernel, _COARSE_PART))
+        radius = float(np.hypot(*size)) / 2
+        searched = find_motion(whole.kernel, radius, coarse, parts, options.refine)
+        motion = yield from _counted(searched, count_rolling_steps(whole.kernel.shape[-1]))
+        tried.append((motion.kernels, _rolling(whole.kernel, motion, grid, evidence)))
+        kernels = yield from area_kernels(pair, frames, options, whole.kernel)
+        by_others, chosen = (
+            KernelField(choose_kernels(parts, fine.shape, kernels, own=own), size) for own in (0, 1)
+        )
+        tried.append((by_others.at, _areas(whole.kernel, chosen, grid, evidence)))
     kernels = yield from network_kernels(pair, frames, grid, options, whole.kernel)
     if options.refine > 0:
         steps = find_local_kernels(kernels, grid, patches, options.refine)
         kernels = yield from _counted(steps, count_local_steps(kernels.shape[-1]))
     separate = _separate(whole.kernel, kernels, grid, evidence)
-    believed = {}
-    if explains(parts, separate.field.at, whole.kernel):
-        believed[float(costs(parts, separate.field.at).sum())] = separate
-    if options.refine > 0:
-        kernels = yield from area_kernels(pair, frames, options, whole.kernel)
-        by_others, chosen = (
-            KernelField(choose_kernels(parts, fine.shape, kernels, own=own), size) for own in (0, 1)
-        )
-        if explains(parts, by_others.at, whole.kernel):
-            cost = float(costs(parts, by_others.at).sum())
-            believed[cost] = _areas(whole.kernel, chosen, grid, evidence)
-        coarse = _parts(pair, frames, whole.kernel, _part_grid(size, whole.kernel, _COARSE_PART))
-        radius = float(np.hypot(*size)) / 2
-        searched = find_motion(whole.kernel, radius, coarse, parts, options.refine)
-        motion = yield from _counted(searched, count_rolling_steps(whole.kernel.shape[-1]))
-        if explains(parts, motion.kernels, whole.kernel):
-            cost = float(costs(parts, motion.kernels).sum())
-            believed[cost] = _rolling(whole.kernel, motion, grid, evidence)
-    return believed[min(believed)] if believed else one
+    tried.append((separate.field.at, separate))
+    best = choose_field(parts, [kernels_at for kernels_at, _ in tried], whole.kernel)
+    return one if best is None else tried[best][1]
 
 
 def _counted(steps: Generator[None, None, T], total: int) -> Generator[Progress, None, T]:
