@@ -41,7 +41,7 @@ def blob(size):
 def shaken():
     """A photograph (200, 200), float32, shaken with a kernel of up to 15 pixels."""
     sharp = skimage.data.camera()[60:260, 140:340] / np.float32(255)
-    return shake(sharp, size=15, seed=3, noise=0.003)
+    return shake(sharp, size=15, seed=5, noise=0.003)
 
 
 def test_a_blob_becomes_much_like_the_true_kernel(shaken):

@@ -56,7 +56,8 @@ _LARGEST_VIEW = 1024  # side in pixels of what is read of an image
 _LARGEST_STEP = 512  # side in pixels of what one scale works on
 _MOST_FRAMES = 8
 _CHOICE_FACTOR = 0.5  # the start is chosen once the image has half its size
-# Share of the peak from which values of the result count: faint strokes carry low frequencies.
+# Share of the peak from which values of the result count, for kernels larger than the network's:
+# their faint strokes carry low frequencies.  What is faint in smaller ones is noise as often.
 _LAST_FLOOR = 0.01
 # What an edge costs at least, as a multiple of the noise's variance, in the image that a kernel is
 # read from and when kernels are compared.  Up to a noise of 0.005 that changes nothing.
@@ -133,10 +134,12 @@ def refine_kernel(
     chosen_at, last = first_of(scales, _CHOICE_FACTOR), len(scales) - 1
     if factor < 1:
         cut_at, kept, residual_weight = first_of(scales, _CUT_FACTOR), _KEPT, _RESIDUAL_WEIGHT
+        last_floor = _LAST_FLOOR
         paper = paper_of(views.images)
         starts = many_starts(kernel, factor, scales, schedule, cut_at, paper)
     else:
         cut_at, kept, residual_weight = chosen_at, 1, 1.0
+        last_floor = FLOOR
         paper = None
         starts = few_starts(kernel, scales, schedule)
     going = count_going_on(kept, paper)
@@ -148,7 +151,8 @@ def refine_kernel(
     def climb(path: Path, to: int) -> Generator[Progress, None, NDArray[np.float32]]:
         current = path.kernel
         for number in range(path.scale, to + 1):
-            current = _at(views, current, scales, number, path.schedule)
+            floor = last_floor if number == last else FLOOR
+            current = _at(views, current, scales, number, path.schedule, floor)
             yield next(progress)
         return current
 
@@ -200,6 +204,7 @@ def _at(
     scales: Sequence[Scale],
     number: int,
     schedule: Schedule,
+    floor: float,
 ) -> NDArray[np.float32]:
     """One scale: bring the kernel to its size and improve it there."""
     scale = scales[number]
@@ -208,7 +213,6 @@ def _at(
         kernel = resize_kernel(kernel, ratio, scale.kernel_size)
     shrunk = _shrink(views, scale)
     schedule = shrunk.follow(schedule)
-    floor = _LAST_FLOOR if number == len(scales) - 1 else FLOOR
     return alternate(
         shrunk.images, kernel, number, schedule, clipped=shrunk.clipped, last_floor=floor
     )
