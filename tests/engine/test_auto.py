@@ -94,6 +94,19 @@ def test_the_pair_of_the_class_is_taken_where_there_is_one(
     assert auto.choose(Options(model="auto", kernel_size=31), frames, CPU).model == "default"
 
 
+def test_an_image_is_deblurred_by_the_pair_of_its_kernel_s_class(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frames: list
+) -> None:
+    _install(monkeypatch, tmp_path, [9, 0, 0], own=True)
+    wide, small = np.zeros((45, 45), np.float32), np.zeros((45, 45), np.float32)
+    wide[22] = small[22, 20:25] = 1
+    for model in ("default", "auto"):
+        assert auto.model_for(model, wide) == "medium"
+        assert auto.model_for(model, small) == "default"
+        assert auto.choose(Options(model=model), frames, CPU, wide) == auto.Choice("medium")
+    assert auto.model_for("compact-85", small) == "compact-85"
+
+
 def test_without_a_classifier_every_size_is_tried(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frames: list
 ) -> None:

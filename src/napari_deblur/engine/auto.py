@@ -10,6 +10,8 @@ size is tried.
 
 That is ``model="auto"``.  The default model saves time: it looks for kernels of its own size, and
 of that of a larger class only where the classifier gives that a good chance.
+
+Both deblur with the pair of the class of the kernel that was found or given (`model_for`).
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from napari_deblur.engine.options import Options
     from napari_deblur.engine.region import Region
 
-__all__ = ["AUTO", "Choice", "choose", "class_chances"]
+__all__ = ["AUTO", "Choice", "choose", "class_chances", "model_for"]
 
 _DEFAULT = "default"
 AUTO = "auto"
@@ -109,7 +111,9 @@ def choose(
         When the classifier's weights are damaged or cannot be fetched, or its classes are not the
         three of this version.
     """
-    size = options.kernel_size if kernel is None else kernel_support(kernel)
+    if kernel is not None:
+        return Choice(model_for(options.model, kernel))
+    size = options.kernel_size
     if options.model == AUTO:
         if size is not None:
             return Choice(_pair_of(_class_of(size)))
@@ -120,6 +124,19 @@ def choose(
     larger = [number for number in _with_chance(chances, _LIKELY) if number > 0]
     sizes = tuple(map(_largest_of, (0, *larger))) if larger else ()
     return Choice(_DEFAULT, sizes, chances)
+
+
+def model_for(model: str | Path, kernel: NDArray[np.float32]) -> str | Path:
+    """Return the model that deblurs with a kernel, which need not be the one that found it.
+
+    Parameters
+    ----------
+    model : str or Path
+        As the user gave it: "default" and "auto" leave it open.
+    kernel : ndarray, shape (m, m)
+        Its support tells the class.
+    """
+    return _pair_of(_class_of(kernel_support(kernel))) if model in (_DEFAULT, AUTO) else model
 
 
 def _choose_freely(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> Choice:

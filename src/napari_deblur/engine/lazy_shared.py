@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_deblur.blur.clipping import clipping_level
-from napari_deblur.engine.auto import choose
+from napari_deblur.engine.auto import choose, model_for
 from napari_deblur.engine.clipped import is_cut_off
 from napari_deblur.engine.devices import pick_device
 from napari_deblur.engine.estimation import Estimate
@@ -163,7 +163,7 @@ def _find(frames: Sequence[tuple[Any, Layout, Region]], options: Options) -> Fou
     pair = load_pair(choice.model, device)
     with warnings.catch_warnings(action="ignore", category=NothingToEstimateWarning):
         found = drain(find_kernel(pair, pictures, options, choice.kernel_sizes))
-    return Found(found, choice.model)
+    return Found(found, model_for(options.model, found.kernel))
 
 
 def measure(

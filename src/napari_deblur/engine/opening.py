@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari_deblur.engine.auto import Choice, choose
+from napari_deblur.engine.auto import Choice, choose, model_for
 from napari_deblur.engine.devices import pick_device
 from napari_deblur.engine.pair import Pair, load_pair
 from napari_deblur.engine.progress import Progress
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_deblur.engine.options import Options
     from napari_deblur.engine.region import Region
 
-__all__ = ["open_pair", "provenance"]
+__all__ = ["open_pair", "provenance", "restoring_pair"]
 
 
 def open_pair(
@@ -33,6 +33,11 @@ def open_pair(
     pair = load_pair(choice.model, device)
     yield Progress("load", 1, 1)
     return pair, choice
+
+
+def restoring_pair(pair: Pair, options: Options, kernel: NDArray[np.float32]) -> Pair:
+    """Open the pair that deblurs with a kernel that `pair` found."""
+    return load_pair(model_for(options.model, kernel), pair.device)
 
 
 def provenance(pair: Pair) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from napari_deblur.engine.field_restoration import restore_field
 from napari_deblur.engine.given import Found, central, check_given
 from napari_deblur.engine.kernel_run import kernel_grid_steps, kernel_steps
 from napari_deblur.engine.noise import noise_levels
-from napari_deblur.engine.opening import open_pair, provenance
+from napari_deblur.engine.opening import open_pair, provenance, restoring_pair
 from napari_deblur.engine.options import Options
 from napari_deblur.engine.output import check_output, copy_image
 from napari_deblur.engine.progress import Progress, drain
@@ -125,6 +125,7 @@ saturation, field, grid, noise, value_range, out
     )
     if given is None:
         found = yield from _find(pair, picture, area, options, choice)
+        pair = restoring_pair(pair, options, found.kernel)
     else:
         found = Found.of(check_given(given, picture, options, largest=pair.largest_kernel), picture)
     if not found.informative:
