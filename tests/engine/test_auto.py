@@ -36,7 +36,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def frames() -> list:
     """One picture and all of it as region."""
-    picture = Options().open(skimage.data.camera()[:96, :120])
+    picture = Options().open(skimage.data.camera()[:180, :200])
     return [(picture, find_region(None, picture.layout.size))]
 
 
@@ -136,6 +136,18 @@ def test_the_default_model_looks_for_larger_kernels_too_where_they_are_likely(
     assert (choice.model, choice.kernel_sizes) == ("default", sizes)
     for told in (Options(kernel_size=45), Options(refine=0), Options(model="medium")):
         assert auto.choose(told, frames, CPU) == auto.Choice(told.model)
+
+
+def test_kernels_of_half_an_image_are_not_looked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _install(monkeypatch, tmp_path, [0, 1, 0.9], own=False)
+    picture = Options().open(skimage.data.camera()[:130, :200])
+    frames = [(picture, find_region(None, picture.layout.size))]
+    assert auto.choose(Options(model="auto"), frames, CPU).kernel_sizes == (61, 31)
+    assert auto.choose(Options(), frames, CPU).kernel_sizes == (31, 61)
+    small = [(picture, find_region((slice(0, 40), slice(0, 40)), picture.layout.size))]
+    assert auto.choose(Options(), small, CPU).kernel_sizes == ()
 
 
 def test_a_run_begins_with_the_size_of_the_class(

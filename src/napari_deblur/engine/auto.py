@@ -122,8 +122,8 @@ def choose(
         return Choice(options.model)
     chances = _ask(frames, device)
     larger = [number for number in _with_chance(chances, _LIKELY) if number > 0]
-    sizes = tuple(map(_largest_of, (0, *larger))) if larger else ()
-    return Choice(_DEFAULT, sizes, chances)
+    sizes = _that_fit((0, *larger), frames)
+    return Choice(_DEFAULT, sizes if len(sizes) > 1 else (), chances)
 
 
 def model_for(model: str | Path, kernel: NDArray[np.float32]) -> str | Path:
@@ -142,10 +142,10 @@ def model_for(model: str | Path, kernel: NDArray[np.float32]) -> str | Path:
 def _choose_freely(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> Choice:
     chances = _ask(frames, device)
     if not chances:
-        return Choice(_DEFAULT, tuple(map(_largest_of, range(len(SIZE_CLASSES)))))
+        return Choice(_DEFAULT, _that_fit(range(len(SIZE_CLASSES)), frames))
     number = _believed(chances)
     others = [each for each in _with_chance(chances, _POSSIBLE) if each != number]
-    return Choice(_pair_of(number), tuple(map(_largest_of, (number, *others))), chances)
+    return Choice(_pair_of(number), _that_fit((number, *others), frames), chances)
 
 
 def _ask(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> tuple[float, ...]:
@@ -206,6 +206,16 @@ def _believed(chances: Sequence[float]) -> int:
 def _with_chance(chances: Sequence[float], least: float) -> list[int]:
     """Numbers of the classes that have at least this chance, the likeliest first."""
     return [int(n) for n in np.argsort(chances)[::-1] if chances[n] >= least]
+
+
+def _that_fit(numbers: Sequence[int], frames: Sequence[tuple[Picture, Region]]) -> tuple[int, ...]:
+    """Sides of the kernels of classes, without those too large for the images to tell anything."""
+    side = min(
+        min(region.rows.stop - region.rows.start, region.columns.stop - region.columns.start)
+        for _, region in frames
+    )
+    sizes = tuple(map(_largest_of, numbers))
+    return tuple(size for size in sizes if 2 * size <= side) or sizes[:1]
 
 
 def _largest_of(number: int) -> int:
