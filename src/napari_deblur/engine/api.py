@@ -120,9 +120,10 @@ def deblur(  # noqa: PLR0913  one parameter for each option
         of `napari_deblur.engine.run` holds them.  Estimated from the image by default.
     model : str or Path
         A model's name (``napari-deblur models list``), or a folder that holds
-        `analysis.safetensors` and `synthesis.safetensors`.  "auto" asks the blur-size classifier
-        for the pair that suits the blur and for the size of the kernel; without a classifier it
-        tries kernels of 31, 61 and 85 pixels with the default pair.
+        `analysis.safetensors` and `synthesis.safetensors`.  "default" and "auto" deblur with the
+        pair for kernels of the size that was found or given.  "auto" looks for kernels of all
+        sizes that the blur-size classifier does not rule out (31, 61, 85 pixels), which takes
+        longer; without a classifier it tries them all.
     channel_axis : int, optional
         Axis of the channels of a 3-D array, which then all are image channels.  Without it a 3-D
         array must have 1, 3 (RGB) or 4 (RGBA) values on its last axis.
@@ -137,9 +138,9 @@ def deblur(  # noqa: PLR0913  one parameter for each option
     kernel_size : int, optional
         Side in pixels of the kernel that is estimated: odd, from 3 to 171, and larger than the
         blur.  By default the model's m, and twice as much as long as the refined kernel reaches
-        the rim and a larger one explains the image better; the model "default" also tries the
-        size of the blur's class where a classifier is nearly sure that m is too small.  The
-        network looks for kernels larger than it knows on a shrunk image.
+        the rim and a larger one explains the image better; the model "default" also tries
+        larger sizes that a classifier finds likely.  The network looks for kernels larger than it
+        knows on a shrunk image.
     refine : int
         Rounds on each scale in which the estimated kernel is improved on the image itself, by
         turns with a sharp image of strong edges.  0 takes the network's kernel as it is: faster,
