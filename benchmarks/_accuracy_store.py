@@ -20,7 +20,7 @@ import napari_deblur
 from napari_deblur.evaluation.benchmark import Protocol, evaluate
 from napari_deblur.evaluation.methods import Method
 from napari_deblur.files.atomic import atomic_path
-from napari_deblur.weights.registry import find_model, find_weights
+from napari_deblur.weights.registry import find_model, find_weights, models
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -34,9 +34,12 @@ def read_json(path: Path) -> Any:
 
 
 def weights_hash(model: str) -> str:
-    """Return what tells two pairs apart."""
-    entry = find_model(model)
-    return "-".join(find_weights(each).sha256[:12] for each in (entry.analysis, entry.synthesis))
+    """Return what tells two pairs apart; of a model left open, with the pairs of all classes."""
+    entries = [find_model(model)]
+    if model in ("default", "auto"):
+        entries += [each for each in models().values() if each.size_class is not None]
+    files = dict.fromkeys(file for each in entries for file in (each.analysis, each.synthesis))
+    return "-".join(find_weights(file).sha256[:12] for file in files)
 
 
 @dataclass
