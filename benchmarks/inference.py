@@ -127,8 +127,8 @@ _MODELS: dict[str, Callable[[Path, str], Any]] = {
     "reference": Published,
     "paper": lambda paper, device: Variant(device, model=paper, refine=0),
     "paper, float32": lambda paper, device: Float32(device, model=paper, refine=0),
-    "compact": lambda _, device: Variant(device, model="compact-85", refine=0),
-    "compact, kernel refined": lambda _, device: Variant(device, model="compact-85"),
+    "compact": lambda _, device: Variant(device, model="compact-31", refine=0),
+    "compact, kernel refined": lambda _, device: Variant(device, model="compact-31"),
 }
 
 

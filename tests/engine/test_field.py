@@ -224,16 +224,23 @@ def test_strong_cells_decide_alone_and_flat_ones_with_their_neighbours():
     assert (found[0] * found[1]).sum() / norms.prod() > 0.9
 
 
-def test_a_field_must_be_worse_mirrored_than_it_is_and_no_worse_than_one_kernel():
+def _two_halves():
+    """A picture of 192 x 256 pixels, and the kernels of its left and right half."""
     sharp = photograph(192, 256)
     right = np.zeros(sharp.shape, bool)
     right[:, 128:] = True
     kernels = np.stack([straight_motion(9, 0, SIZE), straight_motion(9, 90, SIZE)])
     blurry = expose_depths(sharp[None], right, (kernels[1], kernels[0]))[0]
     picture = Options(value_range=(0, 1)).open(blurry)
-    frames = [(picture, find_region(None, sharp.shape))]
-    patches = look(frames, FieldGrid(sharp.shape, (3, 4)), 512, CPU)
-    field, turned = (KernelField(each[None], sharp.shape) for each in (kernels, kernels[::-1]))
+    return picture, kernels
+
+
+def test_a_field_must_be_worse_mirrored_than_it_is_and_no_worse_than_one_kernel():
+    picture, kernels = _two_halves()
+    frames = [(picture, find_region(None, picture.layout.size))]
+    patches = look(frames, FieldGrid(picture.layout.size, (3, 4)), 512, CPU)
+    size = picture.layout.size
+    field, turned = (KernelField(each[None], size) for each in (kernels, kernels[::-1]))
     one = kernels[0]
 
     assert explains(patches, field.at, one)
@@ -247,14 +254,9 @@ def test_a_field_must_be_worse_mirrored_than_it_is_and_no_worse_than_one_kernel(
 
 
 def test_parts_share_the_kernels_of_areas_and_others_choose_for_one():
-    sharp = photograph(192, 256)
-    right = np.zeros(sharp.shape, bool)
-    right[:, 128:] = True
-    kernels = np.stack([straight_motion(9, 0, SIZE), straight_motion(9, 90, SIZE)])
-    blurry = expose_depths(sharp[None], right, (kernels[1], kernels[0]))[0]
-    picture = Options(value_range=(0, 1)).open(blurry)
-    grid = FieldGrid(sharp.shape, (3, 4))
-    parts = look([(picture, find_region(None, sharp.shape))], grid, 512, CPU, around=0)
+    picture, kernels = _two_halves()
+    grid = FieldGrid(picture.layout.size, (3, 4))
+    parts = look([(picture, find_region(None, picture.layout.size))], grid, 512, CPU, around=0)
     shown = [each for each in parts if each.cell != (1, 3)]  # a cell that shows nothing
     for seen, own in ((parts, 1), (parts, 0), (shown, 1)):
         chosen = choose_kernels(seen, grid.shape, kernels, own=own)

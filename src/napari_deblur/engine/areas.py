@@ -16,7 +16,7 @@ from napari_deblur.blur.field import FieldGrid
 from napari_deblur.engine.belief import costs, everywhere
 from napari_deblur.engine.cells import network_kernels
 from napari_deblur.engine.refinement import refine_kernel
-from napari_deblur.engine.region import restrict
+from napari_deblur.engine.region import restrict_frames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,8 +56,7 @@ def area_kernels(
     starts = yield from network_kernels(pair, frames, grid, options, whole, around=0)
     found = [whole]
     for cell, start in zip(grid.cells, starts, strict=True):
-        parts = [(picture, restrict(region, grid.patch(cell, 0))) for picture, region in frames]
-        inside = [(picture, region) for picture, region in parts if region is not None]
+        inside = restrict_frames(frames, grid.patch(cell, 0))
         if inside:
             kernel = yield from refine_kernel(inside, start, options.refine, pair.device)
             found.append(kernel)

@@ -29,7 +29,6 @@ _MIRRORS = ((1, -1), (-1, 1), (-1, -1))
 _MUCH_CHEAPER = 0.95  # than one kernel; it then need not be quite as sure
 _LESS_SURE = 0.625
 _FREER = 0.99  # what a freer field may cost at most of what a simpler one does
-_EDGE = 3e-4  # what an edge costs here; a dearer one tells less, a cheaper one counts noise
 
 
 def everywhere(kernel: NDArray[np.float32]) -> Field:
@@ -41,6 +40,9 @@ def costs(
     patches: Sequence[Patch], kernels_at: Field, signs: tuple[int, int] = (1, 1)
 ) -> NDArray[np.float64]:
     """Cost of explaining each patch with the kernel of its position; the lower, the likelier.
+
+    An edge costs what it does when kernels are compared: dearer ones tell less, and cheaper ones
+    count noise.
 
     Parameters
     ----------
@@ -58,7 +60,6 @@ def costs(
                 [patch.image],
                 kernel,
                 clipped=None if patch.clipped is None else [patch.clipped],
-                sparsity=_EDGE,
             )
             for patch, kernel in zip(patches, kernels, strict=True)
         ]

@@ -19,7 +19,7 @@ from napari_deblur.engine.estimation import estimate
 from napari_deblur.engine.patches import Patch
 from napari_deblur.engine.plans import choose_tile
 from napari_deblur.engine.progress import Progress, drain, with_smaller_tiles
-from napari_deblur.engine.region import restrict
+from napari_deblur.engine.region import restrict_frames
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,10 +66,7 @@ def network_kernels(
     found = []
     yield Progress("kernel", 0, len(grid.cells))
     for number, cell in enumerate(grid.cells):
-        parts = [
-            (picture, restrict(region, grid.patch(cell, around))) for picture, region in frames
-        ]
-        inside = [(picture, region) for picture, region in parts if region is not None]
+        inside = restrict_frames(frames, grid.patch(cell, around))
         kernel = whole
         if inside:
             tile = options.tile or choose_tile(pair)

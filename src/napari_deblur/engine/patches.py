@@ -16,7 +16,7 @@ import torch
 from napari_deblur.blur.edges import differences, sparse_edges, strongest_gradients
 from napari_deblur.blur.kernel_step import NormalEquations, normal_equations
 from napari_deblur.blur.saturation import fill_clipped
-from napari_deblur.engine.region import Region, busiest_part, luma, restrict
+from napari_deblur.engine.region import Region, busiest_part, luma, restrict_frames
 from napari_deblur.engine.shrinking import shrink_clipped, shrink_image
 
 if TYPE_CHECKING:
@@ -78,10 +78,8 @@ def look(
     """
     patches = []
     for cell in grid.cells:
-        for picture, region in frames:
-            part = restrict(region, grid.patch(cell, around))
-            if part is not None:
-                patches.append(_look_at(picture, part, cell, largest, device))
+        for picture, part in restrict_frames(frames, grid.patch(cell, around)):
+            patches.append(_look_at(picture, part, cell, largest, device))
     return patches
 
 

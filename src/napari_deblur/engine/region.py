@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from scipy import ndimage
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from napari_deblur.engine.tiles import Window
 
-__all__ = ["Region", "busiest_part", "find_region", "luma", "restrict"]
+__all__ = ["Region", "busiest_part", "find_region", "luma", "restrict", "restrict_frames"]
+
+Frame = TypeVar("Frame")
 
 _RED_GREEN_BLUE = (0.299, 0.587, 0.114)  # Rec. 601
 
@@ -114,6 +116,14 @@ def restrict(region: Region, window: Window) -> Region | None:
     if not region.mask[rows, columns].any():
         return None
     return Region(rows, columns, region.mask)
+
+
+def restrict_frames(
+    frames: Sequence[tuple[Frame, Region]], window: Window
+) -> list[tuple[Frame, Region]]:
+    """Return the frames whose regions have a part in a window (see `restrict`), and that part."""
+    parts = [(frame, restrict(region, window)) for frame, region in frames]
+    return [(frame, part) for frame, part in parts if part is not None]
 
 
 def busiest_part(strength: NDArray[np.float32], largest: int) -> Window:
