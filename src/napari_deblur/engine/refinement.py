@@ -11,29 +11,17 @@ image no worse than what the network had found.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from scipy import ndimage
 
-from napari_deblur.blur.alternation import (
-    EDGE_COST,
-    Schedule,
-    alternate,
-    energy,
-    resize_kernel,
-)
-from napari_deblur.blur.kernel import resize_kernel_support
+from napari_deblur.blur.alternation import Schedule, alternate, resize_kernel
 from napari_deblur.blur.kernel_step import FLOOR
 from napari_deblur.blur.marks import paper_of
-from napari_deblur.blur.noise import estimate_noise
 from napari_deblur.blur.pyramid import Scale, plan_scales
 from napari_deblur.defaults import DEFAULT_ROUNDS
 from napari_deblur.engine.progress import Progress, count_up
-from napari_deblur.engine.region import Region, busiest_part, luma
-from napari_deblur.engine.shrinking import shrink_clipped, shrink_image
 from napari_deblur.engine.starts import (
     Path,
     best_and_different,
@@ -43,58 +31,27 @@ from napari_deblur.engine.starts import (
     going_on,
     many_starts,
 )
-from napari_deblur.engine.tiles import spread
+from napari_deblur.engine.views import Views, look_at
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
 
     from napari_deblur.engine.layout import Picture
+    from napari_deblur.engine.region import Region
 
-__all__ = ["DEFAULT_ROUNDS", "better_of", "refine_kernel"]
+__all__ = ["DEFAULT_ROUNDS", "refine_kernel"]
 
-_LARGEST_VIEW = 1024  # side in pixels of what is read of an image
-_LARGEST_STEP = 512  # side in pixels of what one scale works on
-_MOST_FRAMES = 8
 _CHOICE_FACTOR = 0.5  # the start is chosen once the image has half its size
 # Share of the peak from which values of the result count, for kernels larger than the network's:
 # their faint strokes carry low frequencies.  What is faint in smaller ones is noise as often.
 _LAST_FLOOR = 0.01
-# What an edge costs at least, as a multiple of the noise's variance, in the image that a kernel is
-# read from and when kernels are compared.  Up to a noise of 0.005 that changes nothing.
-_SPARSITY_OF_NOISE = 3.0
-_COST_OF_NOISE = 10.0
 
 # For kernels larger than the network's, of which it sees a shrunk image only: where many starts
 # become few, how many (four on paper), and how much the residual counts when they are compared.
 _CUT_FACTOR = 0.175
 _KEPT = 3
 _RESIDUAL_WEIGHT = 0.1
-
-
-@dataclass(frozen=True)
-class _Views:
-    """What is looked at of the frames, (1, 1, h, w) each: luma, and where it is clipped.
-
-    `clipped` is None where no pixel of any frame is; `variance` is that of the noise.
-    """
-
-    images: list[torch.Tensor]
-    clipped: list[torch.Tensor] | None
-    variance: float
-
-    def energy(self, kernel: NDArray[np.float32], residual_weight: float = 1.0) -> float:
-        return energy(
-            self.images,
-            kernel,
-            clipped=self.clipped,
-            sparsity=max(EDGE_COST, _COST_OF_NOISE * self.variance),
-            residual_weight=residual_weight,
-        )
-
-    def follow(self, schedule: Schedule) -> Schedule:
-        """A schedule in which noise makes no edges."""
-        least = max(schedule.smallest_sparsity, _SPARSITY_OF_NOISE * self.variance)
-        return replace(schedule, smallest_sparsity=least)
 
 
 def refine_kernel(
@@ -129,7 +86,7 @@ def refine_kernel(
         Sum 1; centroid in the middle pixel.
     """
     schedule = Schedule(rounds=rounds)
-    views = _views(frames, device)
+    views = look_at(frames, device)
     scales = plan_scales(size or kernel.shape[-1])
     chosen_at, last = first_of(scales, _CHOICE_FACTOR), len(scales) - 1
     if factor < 1:
@@ -157,7 +114,7 @@ def refine_kernel(
         return current
 
     def cost(kernel: NDArray[np.float32], number: int) -> float:
-        return _shrink(views, scales[number]).energy(kernel, residual_weight)
+        return views.at(scales[number]).energy(kernel, residual_weight)
 
     arrived = []
     for path in starts:
@@ -178,28 +135,8 @@ def refine_kernel(
     return min((current, start), key=lambda each: cost(each, last))
 
 
-def better_of(
-    frames: Sequence[tuple[Picture, Region]],
-    first: NDArray[np.float32],
-    second: NDArray[np.float32],
-    device: torch.device,
-) -> NDArray[np.float32]:
-    """Of two kernels of any sizes the one that explains the frames better.
-
-    Where one was looked for on too small a support it is a dot, so that the residual counts little.
-    """
-    size = max(first.shape[-1], second.shape[-1])
-    views = _shrink(_views(frames, device), Scale(1.0, size))
-    # Padded to one size, so that both are judged on the same pixels.
-    costs = [
-        views.energy(resize_kernel_support(each, size), _RESIDUAL_WEIGHT)
-        for each in (first, second)
-    ]
-    return first if costs[0] <= costs[1] else second
-
-
 def _at(
-    views: _Views,
+    views: Views,
     kernel: NDArray[np.float32],
     scales: Sequence[Scale],
     number: int,
@@ -211,73 +148,8 @@ def _at(
     if kernel.shape[-1] != scale.kernel_size:
         ratio = scale.factor / scales[number - 1].factor
         kernel = resize_kernel(kernel, ratio, scale.kernel_size)
-    shrunk = _shrink(views, scale)
+    shrunk = views.at(scale)
     schedule = shrunk.follow(schedule)
     return alternate(
         shrunk.images, kernel, number, schedule, clipped=shrunk.clipped, last_floor=floor
     )
-
-
-def _views(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> _Views:
-    """The part of each frame that is worked on."""
-    found = [_view(*frame) for frame in spread(frames, _MOST_FRAMES)]
-    images = [torch.from_numpy(values).to(device)[None, None] for values, _ in found]
-    variance = float(np.mean([float(estimate_noise(image)) ** 2 for image in images]))
-    if not any(mask.any() for _, mask in found):
-        return _Views(images, None, variance)
-    masks = [torch.from_numpy(mask).to(device)[None, None] for _, mask in found]
-    return _Views(images, masks, variance)
-
-
-def _view(picture: Picture, region: Region) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The window of the region with the strongest gradients, and where it is clipped."""
-    best: tuple[NDArray[np.float32], NDArray[np.bool_]] | None = None
-    most = -1.0
-    for window in region.windows(_LARGEST_VIEW):
-        working = picture.read(window)
-        clipped = picture.layout.clipped(working)
-        values = region.fade(luma(working), window, _LARGEST_VIEW // 64)
-        mask = np.zeros(values.shape, bool)
-        if clipped is not None:
-            clipped.any(axis=0, out=mask)
-        busy = float(_gradient_energy(values, mask).sum())
-        if busy > most:
-            best, most = (values, mask), busy
-    if best is None:
-        raise AssertionError("a region has at least one window")
-    return best
-
-
-def _shrink(views: _Views, scale: Scale) -> _Views:
-    """Views at a scale; of large ones the busiest part."""
-    variance = views.variance * scale.factor**2  # a pixel is the mean of 1 / factor^2
-    images = [shrink_image(view, scale.factor) for view in views.images]
-    if views.clipped is None:
-        return _Views([image[_busiest(image, None)] for image in images], None, variance)
-    masks = [shrink_clipped(mask, scale.factor) for mask in views.clipped]
-    parts = [_busiest(*each) for each in zip(images, masks, strict=True)]
-    return _Views(
-        [image[part] for image, part in zip(images, parts, strict=True)],
-        [mask[part] for mask, part in zip(masks, parts, strict=True)],
-        variance,
-    )
-
-
-def _busiest(view: torch.Tensor, clipped: torch.Tensor | None) -> tuple[slice, ...]:
-    """Index of the part, of limited size, where the gradients are strongest."""
-    if max(view.shape[-2:]) <= _LARGEST_STEP:
-        return (slice(None),) * 4
-    mask = None if clipped is None else clipped[0, 0].cpu().numpy()
-    strength = _gradient_energy(view[0, 0].cpu().numpy(), mask)
-    return (slice(None), slice(None), *busiest_part(strength, _LARGEST_STEP))
-
-
-def _gradient_energy(
-    values: NDArray[np.float32], clipped: NDArray[np.bool_] | None
-) -> NDArray[np.float32]:
-    """Squared gradients; none where light was cut off, which makes edges that were not blurred."""
-    down, across = np.gradient(values)
-    strength = np.asarray(down**2 + across**2, np.float32)
-    if clipped is not None:
-        strength[ndimage.binary_dilation(clipped, np.ones((3, 3), bool))] = 0
-    return strength

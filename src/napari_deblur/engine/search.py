@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from napari_deblur.blur.alternation import resize_kernel
 from napari_deblur.blur.kernel import delta_kernel
+from napari_deblur.engine.comparison import Comparison
 from napari_deblur.engine.estimation import Estimate, estimate
 from napari_deblur.engine.pair import LARGEST_KERNEL
 from napari_deblur.engine.plans import choose_tile
 from napari_deblur.engine.progress import with_smaller_tiles
-from napari_deblur.engine.refinement import better_of, refine_kernel
+from napari_deblur.engine.refinement import refine_kernel
 from napari_deblur.engine.texture import shows_texture
 
 if TYPE_CHECKING:
@@ -76,15 +77,15 @@ def find_kernel(
         )
     if size is not None or options.refine == 0 or not found.informative:
         return found
+    comparison = Comparison(frames, pair.device)
     for each in others:
         other = yield from _find_at(pair, frames, options, each)
-        if better_of(frames, found.kernel, other.kernel, pair.device) is other.kernel:
+        if comparison.better(found.kernel, other.kernel) is other.kernel:
             found = other
     while _is_cut_off(found.kernel) and found.kernel.shape[-1] < LARGEST_KERNEL:
         wider = min(2 * found.kernel.shape[-1] - 1, LARGEST_KERNEL)
         other = yield from _find_at(pair, frames, options, wider)
-        better = better_of(frames, found.kernel, other.kernel, pair.device)
-        if better is found.kernel:
+        if comparison.better(found.kernel, other.kernel) is found.kernel:
             break
         found = other
     return found

@@ -1,0 +1,131 @@
+"""What the search for a kernel looks at: the busiest part of each frame, at any scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from napari_deblur.blur.alternation import EDGE_COST, Schedule, energy
+from napari_deblur.blur.noise import estimate_noise
+from napari_deblur.engine.region import Region, busiest_part, luma
+from napari_deblur.engine.shrinking import shrink_clipped, shrink_image
+from napari_deblur.engine.tiles import spread
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_deblur.blur.pyramid import Scale
+    from napari_deblur.engine.layout import Picture
+
+__all__ = ["Views", "look_at"]
+
+_LARGEST_VIEW: Final = 1024  # side in pixels of what is read of an image
+_LARGEST_STEP: Final = 512  # side in pixels of what one scale works on
+_MOST_FRAMES: Final = 8
+# What an edge costs at least, as a multiple of the noise's variance, in the image that a kernel is
+# read from and when kernels are compared.  Up to a noise of 0.005 that changes nothing.
+_SPARSITY_OF_NOISE: Final = 3.0
+_COST_OF_NOISE: Final = 10.0
+
+
+@dataclass(frozen=True)
+class Views:
+    """What is looked at of frames that share a kernel.
+
+    Attributes
+    ----------
+    images : list of Tensor, each of shape (1, 1, h, w)
+        Luma.
+    clipped : list of Tensor of bool, each of shape (1, 1, h, w), or None
+        Where it is clipped; None where no pixel of any frame is.
+    variance : float
+        That of the noise.
+    """
+
+    images: list[torch.Tensor]
+    clipped: list[torch.Tensor] | None
+    variance: float
+
+    def energy(self, kernel: NDArray[np.float32], residual_weight: float = 1.0) -> float:
+        """Cost of explaining the frames by a kernel (see `napari_deblur.blur.alternation`)."""
+        return energy(
+            self.images,
+            kernel,
+            clipped=self.clipped,
+            sparsity=max(EDGE_COST, _COST_OF_NOISE * self.variance),
+            residual_weight=residual_weight,
+        )
+
+    def follow(self, schedule: Schedule) -> Schedule:
+        """Return a schedule in which noise makes no edges."""
+        least = max(schedule.smallest_sparsity, _SPARSITY_OF_NOISE * self.variance)
+        return replace(schedule, smallest_sparsity=least)
+
+    def at(self, scale: Scale) -> Views:
+        """Return the views at a scale; of large ones the busiest part."""
+        variance = self.variance * scale.factor**2  # a pixel is the mean of 1 / factor^2
+        images = [shrink_image(view, scale.factor) for view in self.images]
+        if self.clipped is None:
+            return Views([image[_busiest(image, None)] for image in images], None, variance)
+        masks = [shrink_clipped(mask, scale.factor) for mask in self.clipped]
+        parts = [_busiest(*each) for each in zip(images, masks, strict=True)]
+        return Views(
+            [image[part] for image, part in zip(images, parts, strict=True)],
+            [mask[part] for mask, part in zip(masks, parts, strict=True)],
+            variance,
+        )
+
+
+def look_at(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> Views:
+    """Read the part of each frame that is worked on; of many frames, some spread over all."""
+    found = [_view(*frame) for frame in spread(frames, _MOST_FRAMES)]
+    images = [torch.from_numpy(values).to(device)[None, None] for values, _ in found]
+    variance = float(np.mean([float(estimate_noise(image)) ** 2 for image in images]))
+    if not any(mask.any() for _, mask in found):
+        return Views(images, None, variance)
+    masks = [torch.from_numpy(mask).to(device)[None, None] for _, mask in found]
+    return Views(images, masks, variance)
+
+
+def _view(picture: Picture, region: Region) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The window of the region with the strongest gradients, and where it is clipped."""
+    best: tuple[NDArray[np.float32], NDArray[np.bool_]] | None = None
+    most = -1.0
+    for window in region.windows(_LARGEST_VIEW):
+        working = picture.read(window)
+        clipped = picture.layout.clipped(working)
+        values = region.fade(luma(working), window, _LARGEST_VIEW // 64)
+        mask = np.zeros(values.shape, bool)
+        if clipped is not None:
+            clipped.any(axis=0, out=mask)
+        busy = float(_gradient_energy(values, mask).sum())
+        if busy > most:
+            best, most = (values, mask), busy
+    if best is None:
+        raise AssertionError("a region has at least one window")
+    return best
+
+
+def _busiest(view: torch.Tensor, clipped: torch.Tensor | None) -> tuple[slice, ...]:
+    """Index of the part, of limited size, where the gradients are strongest."""
+    if max(view.shape[-2:]) <= _LARGEST_STEP:
+        return (slice(None),) * 4
+    mask = None if clipped is None else clipped[0, 0].cpu().numpy()
+    strength = _gradient_energy(view[0, 0].cpu().numpy(), mask)
+    return (slice(None), slice(None), *busiest_part(strength, _LARGEST_STEP))
+
+
+def _gradient_energy(
+    values: NDArray[np.float32], clipped: NDArray[np.bool_] | None
+) -> NDArray[np.float32]:
+    """Squared gradients; none where light was cut off, which makes edges that were not blurred."""
+    down, across = np.gradient(values)
+    strength = np.asarray(down**2 + across**2, np.float32)
+    if clipped is not None:
+        strength[ndimage.binary_dilation(clipped, np.ones((3, 3), bool))] = 0
+    return strength
