@@ -37,6 +37,7 @@ __all__ = [
     "hyper_laplacian",
     "hyper_laplacians",
     "shrink",
+    "solve_data_step",
     "wiener",
 ]
 
@@ -100,7 +101,7 @@ def data_step(term: DataTerm, prior: Tensor, weight: float | Tensor) -> Tensor:
     Tensor, shape (B, C, h, w)
     """
     with torch.autocast(prior.device.type, enabled=False):
-        return _solve(term, to_full_precision(prior), weight, 1)
+        return solve_data_step(term, to_full_precision(prior), weight, 1)
 
 
 def gradient_data_step(
@@ -125,7 +126,36 @@ def gradient_data_step(
     """
     with torch.autocast(down.device.type, enabled=False):
         prior_power = gradient_power(term.shape, term.power)
-        return _solve(term, _adjoint_gradient(down, across), weight, prior_power)
+        return solve_data_step(term, _adjoint_gradient(down, across), weight, prior_power)
+
+
+def solve_data_step(
+    term: DataTerm, prior: Tensor, weight: float | Tensor, prior_power: float | Tensor
+) -> Tensor:
+    """Solve ``(weight K^T K + P) x = weight K^T b + prior`` for a circular P.
+
+    Parameters
+    ----------
+    term : DataTerm
+        The blurry image b and the kernel k.
+    prior : Tensor, shape (B, C, h, w)
+        What the prior's derivative is at x = 0: for ``|x - y|^2``, whose P is 1, the image y; for
+        ``sum |f * x - r|^2`` the sum of all r, each correlated with its filter f.
+    weight : float or Tensor, shape (B,)
+        Weight of the data, above 0.
+    prior_power : float or Tensor, broadcasting with (B, 1, h, w // 2 + 1)
+        Eigenvalues of P: the power spectrum of the prior's filters.
+
+    Returns
+    -------
+    Tensor, shape (B, C, h, w)
+    """
+    weight = _per_item(weight, term.power)
+    factor = 1 / (weight * term.power + prior_power)
+    spectrum = torch.fft.rfft2(prior)
+    solution = _scale(term.back_projection, weight * factor) + _scale(spectrum, factor)
+    image: Tensor = torch.fft.irfft2(solution, s=term.shape)
+    return image
 
 
 def wiener(blurry: Tensor, kernel: Tensor, weights: Sequence[float] | Tensor) -> Tensor:
@@ -308,18 +338,6 @@ class _Shrink(torch.autograd.Function):
         exponent = ctx.exponent
         curvature = solution.abs().pow(exponent - 2) * (exponent * (exponent - 1) / ctx.beta) + 1
         return torch.where(solution != 0, gradient / curvature, 0.0), None, None
-
-
-def _solve(
-    term: DataTerm, prior: Tensor, weight: float | Tensor, prior_power: float | Tensor
-) -> Tensor:
-    """Solve (weight K^T K + P) x = weight K^T b + prior; P has the power spectrum `prior_power`."""
-    weight = _per_item(weight, term.power)
-    factor = 1 / (weight * term.power + prior_power)
-    spectrum = torch.fft.rfft2(prior)
-    solution = _scale(term.back_projection, weight * factor) + _scale(spectrum, factor)
-    image: Tensor = torch.fft.irfft2(solution, s=term.shape)
-    return image
 
 
 def _gradient(image: Tensor) -> tuple[Tensor, Tensor]:

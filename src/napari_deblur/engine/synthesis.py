@@ -19,7 +19,7 @@ from napari_deblur.engine.plans import batch_channels, plan_unet
 from napari_deblur.engine.transfers import Direct
 from napari_deblur.errors import WeightsError
 from napari_deblur.networks.fold import fold
-from napari_deblur.networks.frontend import candidates, pull_to_data
+from napari_deblur.networks.frontend import pull_to_data
 from napari_deblur.networks.graphs import Replayed
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from napari_deblur.engine.plans import Plan
     from napari_deblur.engine.tiles import Tile, Window
     from napari_deblur.engine.transfers import Transfers
-    from napari_deblur.networks.config import SynthesisConfig
 
     UNet: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
@@ -167,7 +166,7 @@ def _deblur_batch(
     network = pair.synthesis
     if network.config.front_end == "none":
         return (yield from _improve(pair, unet, batch, [], tile, wanted))
-    best, *others = _deconvolve(network.config, batch)
+    best, *others = _deconvolve(pair, batch)
     yield
     for log_strength in network.log_strengths:
         result = yield from _improve(pair, unet, batch, [best, *others], tile)
@@ -177,8 +176,8 @@ def _deblur_batch(
 
 
 @torch.inference_mode()
-def _deconvolve(config: SynthesisConfig, batch: _Batch) -> list[torch.Tensor]:
-    return candidates(config.front_end, batch.blurry, batch.kernel, batch.sigma)
+def _deconvolve(pair: Pair, batch: _Batch) -> list[torch.Tensor]:
+    return pair.synthesis.deconvolve(batch.blurry, batch.kernel, batch.sigma)
 
 
 @torch.inference_mode()

@@ -164,17 +164,15 @@ def _front_end(
         from napari_deblur.blur.noise import estimate_noise
         from napari_deblur.engine.devices import pick_device
         from napari_deblur.engine.pair import load_pair
-        from napari_deblur.networks.frontend import candidates
 
         pair = load_pair(model, pick_device(device))
-        kind = pair.synthesis.config.front_end
-        if kind == "none":
+        if pair.synthesis.config.front_end == "none":
             raise InputError(f"Model {model!r} has no front end; choose another method or model")
         batch = torch.from_numpy(blurry)[None].to(pair.device)
         kernels = torch.from_numpy(np.ascontiguousarray(kernel))[None].to(pair.device)
         with torch.inference_mode():
             sigma = estimate_noise(batch) if noise is None else batch.new_tensor([noise])
-            restored = candidates(kind, batch, kernels, sigma)[0]
+            restored = pair.synthesis.deconvolve(batch, kernels, sigma)[0]
         return np.asarray(restored[0].cpu().numpy(), dtype=np.float32)
 
     return deconvolve

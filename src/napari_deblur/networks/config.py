@@ -22,7 +22,7 @@ __all__ = [
 Decoder = Literal["paper", "residual"]
 Head = Literal["relu", "softplus", "softmax"]
 Guidance = Literal["none", "additive", "multiplicative", "both"]
-FrontEnd = Literal["none", "wiener", "hyper-laplacian", "hyper-laplacian-pair"]
+FrontEnd = Literal["none", "wiener", "hyper-laplacian", "hyper-laplacian-pair", "shrinkage-fields"]
 
 _DERIVATIVES = (
     "horizontal",
@@ -210,7 +210,11 @@ class SynthesisConfig(_Config):
     guide_channels
         Width of the guides' two hidden fully connected layers.
     front_end
-        Which deconvolution of the blurry image the U-Net gets beside it and improves.
+        Which deconvolution of the blurry image the U-Net gets beside it and improves;
+        ``"shrinkage-fields"`` is learned (`napari_deblur.networks.shrinkage`).
+    shrinkage_stages, shrinkage_filter, shrinkage_channels
+        Of the learned one: its stages, the side of its filters in pixels, odd, and its hidden
+        channels, at least two for each filter.
     noise_input
         Whether the noise level is an extra, constant input channel.
     iterations
@@ -227,6 +231,9 @@ class SynthesisConfig(_Config):
     guided_convolutions: int = 1
     guide_channels: int = 128
     front_end: FrontEnd = "none"
+    shrinkage_stages: int = 5
+    shrinkage_filter: int = 5
+    shrinkage_channels: int = 64
     noise_input: bool = False
     iterations: int = 1
 
@@ -245,6 +252,7 @@ class SynthesisConfig(_Config):
                 f"SynthesisConfig.channels is {self.channels!r}; give one whole number of at "
                 "least 1 for every level of the U-Net, finest first"
             )
+        self._check_shrinkage()
         if self.guided_convolutions > self.block_convolutions:
             raise InputError(
                 f"guided_convolutions is {self.guided_convolutions}, but a layer has only "
@@ -255,6 +263,11 @@ class SynthesisConfig(_Config):
                 f"iterations is {self.iterations} without a front end; set front_end to 'wiener' "
                 "or 'hyper-laplacian', or iterations to 1"
             )
+
+    def _check_shrinkage(self) -> None:
+        self._whole("shrinkage_stages", 1)
+        self._whole("shrinkage_filter", 3, odd=True)
+        self._whole("shrinkage_channels", 2 * (self.shrinkage_filter**2 - 1))
 
     @property
     def downsamplings(self) -> int:

@@ -16,6 +16,7 @@ from napari_deblur.blur.deconvolution import (
     wiener,
 )
 from napari_deblur.blur.forward import convolve
+from napari_deblur.errors import InputError
 
 if TYPE_CHECKING:
     from napari_deblur.networks.config import FrontEnd
@@ -36,13 +37,19 @@ def _precision(noise_sigma: Tensor, smallest: float = _SMALLEST_NOISE) -> Tensor
 
 
 def count_candidates(kind: FrontEnd) -> int:
-    """Return how many deconvolutions `candidates` makes."""
-    counts = {"none": 0, "wiener": len(_WIENER), "hyper-laplacian": 1, "hyper-laplacian-pair": 2}
+    """Return how many deconvolutions a front end makes."""
+    counts: dict[FrontEnd, int] = {
+        "none": 0,
+        "wiener": len(_WIENER),
+        "hyper-laplacian": 1,
+        "hyper-laplacian-pair": 2,
+        "shrinkage-fields": 2,
+    }
     return counts[kind]
 
 
 def candidates(kind: FrontEnd, blurry: Tensor, kernel: Tensor, noise_sigma: Tensor) -> list[Tensor]:
-    """Deconvolutions of an image, the best first.
+    """Deconvolutions of an image by formulas alone, the best first.
 
     Parameters
     ----------
@@ -59,9 +66,19 @@ def candidates(kind: FrontEnd, blurry: Tensor, kernel: Tensor, noise_sigma: Tens
     -------
     list of Tensor
         Each ``(B, C, H, W)``, float32.
+
+    Raises
+    ------
+    InputError
+        When the front end is learned.
     """
     if kind == "none":
         return []
+    if kind == "shrinkage-fields":
+        raise InputError(
+            "front end 'shrinkage-fields' is learned and has no formula; ask a SynthesisNetwork "
+            "for its deconvolutions (`deconvolve`)"
+        )
     precision = _precision(noise_sigma)
     if kind != "wiener":
         levels = [precision]

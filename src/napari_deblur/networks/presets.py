@@ -55,7 +55,7 @@ _COMPACT = Preset(
         residual_blocks=True,
         guided_convolutions=2,
         guide_channels=64,
-        front_end="hyper-laplacian-pair",
+        front_end="shrinkage-fields",
         noise_input=True,
     ),
     ClassifierConfig(

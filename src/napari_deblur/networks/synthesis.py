@@ -11,6 +11,7 @@ from torch.nn import functional
 from napari_deblur.blur.noise import estimate_noise
 from napari_deblur.errors import InputError, KernelError
 from napari_deblur.networks.frontend import candidates, count_candidates, pull_to_data
+from napari_deblur.networks.shrinkage import ShrinkageFields
 from napari_deblur.networks.unet import GuidedUNet
 
 if TYPE_CHECKING:
@@ -44,6 +45,13 @@ class SynthesisNetwork(nn.Module):
         self.unet = GuidedUNet(config, images * config.image_channels + config.noise_input)
         self.log_strengths = nn.ParameterList(
             torch.tensor(_FIRST_STRENGTH).log() for _ in range(config.iterations - 1)
+        )
+        self.shrinkage = (
+            ShrinkageFields(
+                config.shrinkage_stages, config.shrinkage_filter, config.shrinkage_channels
+            )
+            if config.front_end == "shrinkage-fields"
+            else None
         )
         if config.front_end != "none":
             nn.init.zeros_(self.unet.last.weight)
@@ -85,12 +93,31 @@ class SynthesisNetwork(nn.Module):
         noise_sigma = noise_sigma.to(blurry)
         if self.config.front_end == "none":
             return self.improve([blurry], guide, noise_sigma)
-        best, *others = candidates(self.config.front_end, blurry, kernel, noise_sigma)
+        best, *others = self.deconvolve(blurry, kernel, noise_sigma)
         result = best + self.improve([blurry, best, *others], guide, noise_sigma)
         for log_strength in self.log_strengths:
             best = pull_to_data(result, blurry, kernel, noise_sigma, log_strength.exp())
             result = best + self.improve([blurry, best, *others], guide, noise_sigma)
         return result
+
+    def deconvolve(self, blurry: Tensor, kernel: Tensor, noise_sigma: Tensor) -> list[Tensor]:
+        """Apply the front end alone.
+
+        Parameters
+        ----------
+        blurry, kernel, noise_sigma
+            See `forward`; kernels of any size.
+
+        Returns
+        -------
+        list of Tensor
+            Deconvolutions, each ``(B, C, H, W)``, float32, the best first; as many as the U-Net
+            gets, none without a front end.
+        """
+        if self.shrinkage is None:
+            return candidates(self.config.front_end, blurry, kernel, noise_sigma)
+        first, *_, best = self.shrinkage(blurry, kernel, noise_sigma)
+        return [best, first]
 
     def improve(self, images: list[Tensor], kernel: Tensor, noise_sigma: Tensor) -> Tensor:
         """Apply the U-Net alone.

@@ -132,8 +132,9 @@ def stages_of(request: TrainRequest) -> list[str]:
         return ["joint"]
     from napari_deblur.training.recipe import load_recipe
 
-    decoder = ["decoder"] if load_recipe(request.recipe).stage.decoder.enabled else []
-    return [*decoder, "analysis", "synthesis", "joint"]
+    stage = load_recipe(request.recipe).stage
+    names = ("decoder", "analysis", "deconvolution", "synthesis", "joint")
+    return [name for name in names if getattr(getattr(stage, name), "enabled", True)]
 
 
 def model_folder(out: Path) -> Path:

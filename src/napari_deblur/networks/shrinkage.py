@@ -1,0 +1,188 @@
+"""A learned deconvolution: half-quadratic splitting with filters and shrinkage from training.
+
+Cascades of shrinkage fields (U. Schmidt and S. Roth, "Shrinkage fields for effective image
+restoration", CVPR 2014), with a weight of the data that knows the noise level (J. Kruse, C. Rother
+and U. Schmidt, "Learning to push the limits of efficient FFT-based image deconvolution", ICCV
+2017).  What a hyper-Laplacian deconvolution does with two gradients and one formula in each round,
+a stage does with a bank of filters and a function of all their responses.
+
+The few parameters know nothing of a kernel's size: one set serves all.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_deblur.blur.boundaries import crop_padding, pad_for_deconvolution
+from napari_deblur.blur.deconvolution import DataTerm, data_term, solve_data_step
+from napari_deblur.blur.spectra import gradient_power, kernel_spectrum
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["ShrinkageFields"]
+
+# Pixels whose responses are in memory at once.
+_STRIP: Final = 2**17
+# Where training starts: the weight of the data times the noise's variance, the noise below which
+# it does not rise, and soft thresholds, which fall from stage to stage as the weight does.
+_FIRST_WEIGHT: Final = 2e-3
+_FIRST_FLOOR: Final = 2e-3
+_FIRST_THRESHOLD: Final = 0.04
+_WEIGHT_DECAY: Final = math.exp(-1.0)
+_THRESHOLD_DECAY: Final = 0.6
+_FILTER_SCALE: Final = 0.3
+_LEAST_POWER: Final = 1e-6  # where neither the data nor the filters tell anything
+
+
+class ShrinkageFields(nn.Module):
+    """Deconvolve with a known kernel: a Tikhonov solution, then `stages` of learned splitting.
+
+    Parameters
+    ----------
+    stages
+        How many.
+    filter_size
+        Side f of the filters in pixels, odd; a stage has ``f * f - 1``, all with mean 0.
+    channels
+        Hidden channels of the function of the responses, at least twice the filters.
+    """
+
+    def __init__(self, stages: int, filter_size: int, channels: int) -> None:
+        super().__init__()
+        self.weight = _DataWeight(_FIRST_WEIGHT)
+        self.stages = nn.ModuleList(_Stage(n, filter_size, channels) for n in range(stages))
+
+    def forward(self, blurry: Tensor, kernel: Tensor, noise_sigma: Tensor) -> list[Tensor]:
+        """Deconvolve.
+
+        Parameters
+        ----------
+        blurry
+            ``(B, C, H, W)`` in [0, 1]; every channel goes through alone.
+        kernel
+            ``(B, n, n)`` with odd n, sum 1.
+        noise_sigma
+            ``(B,)``, standard deviation of the noise in the image's unit.
+
+        Returns
+        -------
+        list of Tensor
+            The estimates ``(B, C, H, W)`` of all stages, float32, the first being the Tikhonov
+            solution and the last the best.
+        """
+        # No gradient: the continuation of the image learns nothing, and costs much.
+        with torch.autocast(blurry.device.type, enabled=False), torch.no_grad():
+            padded = pad_for_deconvolution(blurry, kernel)
+            term = data_term(padded, kernel)
+        shape, side = (blurry.shape[-2], blurry.shape[-1]), kernel.shape[-1]
+        with torch.autocast(blurry.device.type, enabled=False):
+            estimates = self._on_torus(padded, term, noise_sigma.to(padded))
+            return [crop_padding(each, shape, side) for each in estimates]
+
+    def _on_torus(self, padded: Tensor, term: DataTerm, noise_sigma: Tensor) -> Iterator[Tensor]:
+        nothing = torch.zeros_like(padded)
+        smooth = gradient_power(term.shape, padded) + _LEAST_POWER
+        estimate = solve_data_step(term, nothing, self.weight(noise_sigma), smooth)
+        yield estimate
+        for stage in self.stages:
+            estimate = stage(estimate, term, noise_sigma)
+            yield estimate
+
+
+class _DataWeight(nn.Module):
+    """Weight of the data: learned, over the noise's variance and a learned floor of it."""
+
+    def __init__(self, first: float) -> None:
+        super().__init__()
+        self.log_weight = nn.Parameter(torch.tensor(math.log(first)))
+        self.log_floor = nn.Parameter(torch.tensor(2 * math.log(_FIRST_FLOOR)))
+
+    def forward(self, noise_sigma: Tensor) -> Tensor:
+        """``(B,)`` to ``(B,)``."""
+        return self.log_weight.exp() / (noise_sigma.square() + self.log_floor.exp())
+
+
+class _Stage(nn.Module):
+    """Solve ``argmin_x w |k * x - b|^2 + sum_i |f_i * x - r_i|^2``, r = shrunk responses.
+
+    The responses of all filters at a pixel go through one hidden layer, which starts as soft
+    thresholding: ``relu(v - t) - relu(-v - t)``.
+    """
+
+    def __init__(self, number: int, side: int, channels: int) -> None:
+        super().__init__()
+        count = side * side - 1
+        self.side = side
+        self.weight = _DataWeight(_FIRST_WEIGHT * _WEIGHT_DECAY**number)
+        self.mixture = nn.Parameter(_FILTER_SCALE * torch.eye(count))
+        self.expand = nn.Parameter(0.02 * torch.randn(channels, count))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.contract = nn.Parameter(2e-3 * torch.randn(count, channels))
+        self.register_buffer("basis", _cosines(side), persistent=False)
+        self._start_as_threshold(_FIRST_THRESHOLD * _THRESHOLD_DECAY**number)
+
+    @torch.no_grad()
+    def _start_as_threshold(self, threshold: float) -> None:
+        count = len(self.mixture)
+        both = torch.cat((torch.eye(count), -torch.eye(count)))
+        self.expand[: 2 * count] = both
+        self.bias[: 2 * count] = -threshold
+        self.contract[:, : 2 * count] = both.T
+
+    def forward(self, estimate: Tensor, term: DataTerm, noise_sigma: Tensor) -> Tensor:
+        """``(B, C, h, w)``, circular, to the same."""
+        filters = self.mixture @ self.get_buffer("basis")
+        images = estimate.flatten(0, 1)
+        target = torch.stack([self._shrunk(image, filters) for image in images])
+        power = _power(filters.view(-1, 1, self.side, self.side), term.shape) + _LEAST_POWER
+        return solve_data_step(term, target.view_as(estimate), self.weight(noise_sigma), power)
+
+    def _shrunk(self, image: Tensor, filters: Tensor) -> Tensor:
+        """Sum of the shrunk responses of one image (h, w), each correlated with its filter."""
+        # Both banks of filters are folded into the layers beside them.
+        inwards, outwards = self.expand @ filters, filters.T @ self.contract
+        reach, (height, width) = self.side // 2, image.shape
+        padded = functional.pad(image[None, None], (reach,) * 4, mode="circular")
+        rows = max(1, _STRIP // width)
+        spread = padded.new_zeros(height + 2 * reach, width + 2 * reach)
+        for top in range(0, height, rows):
+            strip = slice(top, min(top + rows, height) + 2 * reach)
+            patches = functional.unfold(padded[..., strip, :], self.side)[0]
+            hidden = torch.addmm(self.bias[:, None], inwards, patches).relu()
+            size = (strip.stop - strip.start, spread.shape[1])
+            spread[strip] += functional.fold((outwards @ hidden)[None], size, self.side)[0, 0]
+        return _wrapped(spread, reach)
+
+
+def _wrapped(spread: Tensor, reach: int) -> Tensor:
+    """Add what reaches beyond the borders of a torus to its other side."""
+    height, width = (side - 2 * reach for side in spread.shape)
+    rows = spread[reach : reach + height].clone()
+    rows[:reach] += spread[-reach:]
+    rows[-reach:] += spread[:reach]
+    result = rows[:, reach : reach + width].clone()
+    result[:, :reach] += rows[:, -reach:]
+    result[:, -reach:] += rows[:, :reach]
+    return result
+
+
+def _power(filters: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Sum of the filters' (n, 1, f, f) power spectra: that of their summed auto-correlation."""
+    side = filters.shape[-1]
+    padded = functional.pad(filters, (side - 1,) * 4).transpose(0, 1)
+    correlation = functional.conv2d(padded, filters.transpose(0, 1))
+    return kernel_spectrum(correlation[0], shape).real
+
+
+def _cosines(side: int) -> Tensor:
+    """Discrete cosine basis (side^2 - 1, side^2) of square filters, without the constant."""
+    places = (torch.arange(side) + 0.5) * math.pi / side
+    waves = torch.cos(torch.arange(side)[:, None] * places) * math.sqrt(2 / side)
+    waves[0] /= math.sqrt(2)
+    return torch.kron(waves, waves)[1:]
