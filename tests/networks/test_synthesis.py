@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from napari_deblur.blur.deconvolution import hyper_laplacian
 from napari_deblur.blur.forward import convolve
 from napari_deblur.blur.noise import estimate_noise
 from napari_deblur.errors import InputError, KernelError
-from napari_deblur.networks.config import SynthesisConfig
+from napari_deblur.networks.config import FrontEnd, SynthesisConfig
 from napari_deblur.networks.frontend import candidates, pull_to_data
 from napari_deblur.networks.guides import KernelGuide
 from napari_deblur.networks.presets import PRESETS
@@ -43,7 +43,7 @@ def _seeded() -> None:
     torch.manual_seed(5)
 
 
-@pytest.mark.parametrize("front_end", ["none", "wiener", "hyper-laplacian", "hyper-laplacian-pair"])
+@pytest.mark.parametrize("front_end", get_args(FrontEnd))
 @pytest.mark.parametrize(("height", "width", "side"), [(16, 16, 15), (33, 47, 5), (20, 17, 1)])
 def test_any_size_comes_back_as_it_was(front_end: Any, height: int, width: int, side: int) -> None:
     network = SynthesisNetwork(replace(TINY, front_end=front_end))
@@ -62,13 +62,18 @@ def test_padding_does_not_shift_the_image() -> None:
     torch.testing.assert_close(network(image, kernel), whole[..., :41, :41])
 
 
-@pytest.mark.parametrize("front_end", ["wiener", "hyper-laplacian", "hyper-laplacian-pair"])
+@pytest.mark.parametrize("front_end", [each for each in get_args(FrontEnd) if each != "none"])
 def test_untrained_it_equals_the_best_deconvolution(front_end: Any) -> None:
     network = SynthesisNetwork(replace(TINY, front_end=front_end))
     blurry, kernel = torch.rand(2, 1, 40, 37), some_kernels(2, 7)
     sigma = torch.tensor([0.01, 0.02])
-    best = candidates(front_end, blurry, kernel, sigma)[0]
+    best = network.deconvolve(blurry, kernel, sigma)[0]
     torch.testing.assert_close(network(blurry, kernel, sigma), best, rtol=0, atol=0)
+
+
+def test_a_learned_deconvolution_has_no_formula() -> None:
+    with pytest.raises(InputError, match="'shrinkage-fields' is learned"):
+        candidates("shrinkage-fields", torch.rand(1, 1, 8, 8), some_kernels(1, 3), torch.ones(1))
 
 
 def test_the_hyper_laplacian_weight_falls_with_the_noise() -> None:

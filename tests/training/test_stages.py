@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from napari_deblur.errors import DeblurError, InputError, OutputError, RecipeError
 from napari_deblur.training.ablation_rows import ROWS, total_cost
 from napari_deblur.training.cli import app
+from napari_deblur.training.models import build_network, network_configs
 from napari_deblur.training.recipe import load_recipe
 from napari_deblur.training.regimen import train_stage
 from napari_deblur.weights.files import open_network, read_weights
@@ -120,6 +122,40 @@ def test_folder_that_holds_a_run_is_not_overwritten_and_resumes_only_its_recipe(
 def test_missing_earlier_stage_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"safetensors' is missing: train stage 'analysis'"):
         _short(tmp_path, stage="joint")
+
+
+RESTORING = [
+    "model.synthesis.front_end=shrinkage-fields",
+    "model.synthesis.shrinkage_stages=1",
+    *(
+        f"stage.{stage}.{setting}"
+        for stage in ("deconvolution", "synthesis")
+        for setting in ("steps=4", "batch=2", "crop=48", "validation_images=2")
+    ),
+    "stage.deconvolution.enabled=true",
+]
+
+
+def test_a_taught_deconvolution_stays_while_the_u_net_learns(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="train stage 'deconvolution' with the same --out first"):
+        _short(tmp_path, *RESTORING, stage="synthesis")
+    _short(tmp_path, *RESTORING, stage="deconvolution")
+    _short(tmp_path, *RESTORING, stage="synthesis")
+    before, after = (
+        open_network(tmp_path / stage / "synthesis.safetensors").state_dict()
+        for stage in ("deconvolution", "synthesis")
+    )
+    untaught = build_network(network_configs(load_recipe("tiny", RESTORING).model).synthesis, 2)
+    for name, weights in before.items():
+        taught = name.startswith("shrinkage.")
+        assert torch.equal(after[name], weights) == taught or weights.numel() == 0, name
+    first = {n: w for n, w in untaught.state_dict().items() if n.startswith("shrinkage.")}
+    assert not all(torch.equal(before[name], weights) for name, weights in first.items())
+
+
+def test_a_deconvolution_without_parameters_is_not_trained(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="front end 'wiener' has nothing to learn"):
+        _short(tmp_path, stage="deconvolution")
 
 
 @pytest.mark.parametrize(

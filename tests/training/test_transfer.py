@@ -7,7 +7,7 @@ from napari_deblur.networks.presets import PRESETS
 from napari_deblur.networks.synthesis import SynthesisNetwork
 from napari_deblur.training.recipe import load_recipe
 from napari_deblur.training.regimen import window_of
-from napari_deblur.training.transfer import widen_guides
+from napari_deblur.training.transfer import first_weights, widen_guides
 
 
 @pytest.fixture
@@ -41,8 +41,28 @@ def test_weights_for_larger_kernels_are_not_cut_to_smaller_ones(small):
         smaller.load_state_dict(widen_guides(small.state_dict(), smaller))
 
 
+def test_a_learned_front_end_starts_untouched_by_the_u_net_of_another(small):
+    learned = SynthesisNetwork(dataclasses.replace(small.config, front_end="shrinkage-fields"))
+    config = dataclasses.replace(small.config, front_end="hyper-laplacian-pair")
+    other = SynthesisNetwork(config)  # the U-Net gets as many images
+    torch.nn.init.normal_(other.unet.last.weight)
+    learned.load_state_dict(first_weights(other.state_dict(), learned))
+    blurry, kernel = torch.rand(1, 1, 32, 40), torch.full((1, 3, 3), 1 / 9)
+    sigma = torch.tensor([0.01])
+    alone = learned.deconvolve(blurry, kernel, sigma)[0]
+    torch.testing.assert_close(learned(blurry, kernel, sigma), alone, rtol=0, atol=0)
+    torch.testing.assert_close(learned.unet.encode.state_dict(), other.unet.encode.state_dict())
+
+
+def test_a_learned_front_end_comes_along(small):
+    config = dataclasses.replace(small.config, front_end="shrinkage-fields")
+    first, second = SynthesisNetwork(config), SynthesisNetwork(config)
+    weights = first_weights(first.state_dict(), second)
+    assert all(torch.equal(weights[name], each) for name, each in first.state_dict().items())
+
+
 def test_sharp_windows_leave_room_for_the_kernels_of_the_stage_s_own_network():
     recipe = load_recipe("general")
-    sides = {"synthesis": 85, "analysis": 31, "joint": 31}
+    sides = {"deconvolution": 85, "synthesis": 85, "analysis": 31, "joint": 31}
     for stage, side in sides.items():
         assert window_of(recipe, stage) == getattr(recipe.stage, stage).crop + side - 1
