@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["markdown_table", "run_ablation"]
 
 _NEVER = 10**9  # steps
+_STAGES = ("decoder", "analysis", "deconvolution", "synthesis", "joint")
 _COLUMNS = (
     ("PSNR", 2, "PSNR (dB)"),
     ("PSNR blurry", 2, "blurry (dB)"),
@@ -126,7 +127,7 @@ def _begin(session: Session, folder: Path, recipe: Recipe, time: float | None) -
 
 
 def _fingerprint(recipe: Recipe, time: float | None) -> str:
-    text = recipe.fingerprint("decoder", "analysis", "synthesis", "joint") + repr(time)
+    text = recipe.fingerprint(*_STAGES) + repr(time)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -200,6 +201,7 @@ def _budgeted(recipe: Recipe) -> Recipe:
         stage,
         decoder=_with_steps(stage.decoder, budget.analysis_steps),
         analysis=_with_steps(stage.analysis, budget.analysis_steps),
+        deconvolution=_with_steps(stage.deconvolution, budget.synthesis_steps),
         synthesis=_with_steps(stage.synthesis, budget.synthesis_steps),
         joint=_with_steps(stage.joint, budget.joint_steps),
     )

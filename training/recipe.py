@@ -195,6 +195,17 @@ class SynthesisStage(StageRecipe):
 
 
 @dataclasses.dataclass(frozen=True)
+class DeconvolutionStage(SynthesisStage):
+    """The learned deconvolution in front of the U-Net alone.
+
+    `early` is how much the estimates of the stages before the last count in the loss, all together.
+    """
+
+    enabled: bool = False
+    early: float = limited(0.5, low=0)
+
+
+@dataclasses.dataclass(frozen=True)
 class JointStage(StageRecipe):
     """Both networks, image loss only (paper section 3.4)."""
 
@@ -221,6 +232,7 @@ class StagesRecipe:
 
     decoder: DecoderStage
     analysis: AnalysisStage
+    deconvolution: DeconvolutionStage
     synthesis: SynthesisStage
     joint: JointStage
     classifier: ClassifierStage

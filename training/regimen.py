@@ -16,6 +16,7 @@ from napari_deblur.training.stages import (
     train_analysis,
     train_classifier,
     train_decoder,
+    train_deconvolution,
     train_expert,
     train_joint,
     train_synthesis,
@@ -31,6 +32,7 @@ __all__ = ["STAGES", "train_stage"]
 STAGES = (
     "decoder",
     "analysis",
+    "deconvolution",
     "synthesis",
     "joint",
     "classifier",
@@ -43,6 +45,7 @@ STAGES = (
 _PAIR = {
     "decoder": train_decoder,
     "analysis": train_analysis,
+    "deconvolution": train_deconvolution,
     "synthesis": train_synthesis,
     "joint": train_joint,
 }
@@ -122,7 +125,7 @@ def _steps(stage: str, recipe: Recipe) -> list[Step]:
 
 
 def _pair_steps(recipe: Recipe, scale: Scale) -> list[Step]:
-    names = [name for name in _PAIR if name != "decoder" or recipe.stage.decoder.enabled]
+    names = [name for name in _PAIR if getattr(getattr(recipe.stage, name), "enabled", True)]
     return [_pair_step(recipe, name, scale) for name in names]
 
 
@@ -158,7 +161,7 @@ def scales(recipe: Recipe) -> list[Scale]:
 def window_of(recipe: Recipe, stage: str) -> int:
     """Return the side of the sharp window that a stage needs: its crop and the kernel's margin."""
     configs = network_configs(recipe.model)
-    of_synthesis = stage in ("synthesis", "expert")
+    of_synthesis = stage in ("deconvolution", "synthesis", "expert")
     size = (configs.synthesis if of_synthesis else configs.analysis).kernel_size
     return int(getattr(recipe.stage, stage).crop) + size - 1
 

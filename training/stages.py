@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_deblur.errors import InputError, OutputError, RecipeError
+from napari_deblur.networks.shrinkage import ShrinkageFields
 from napari_deblur.training.batches import BatchMaker, KernelBank, PointMaker, View
 from napari_deblur.training.checkpoints import latest_checkpoint
 from napari_deblur.training.fit import Fit, Outcome, fit
@@ -19,21 +20,30 @@ from napari_deblur.training.session import Session, check_kernel_fits
 from napari_deblur.training.tasks import (
     AnalysisTask,
     ClassifierTask,
+    DeconvolutionTask,
     JointTask,
     Pair,
     SynthesisTask,
     Task,
 )
-from napari_deblur.training.transfer import widen_guides
+from napari_deblur.training.transfer import first_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import nn
 
+    from napari_deblur.networks.config import SynthesisConfig
     from napari_deblur.training.recipe import StageRecipe, SynthesisStage
 
-__all__ = ["Scale", "StageOrder", "run_order", "train_analysis", "train_classifier"]
+__all__ = [
+    "Scale",
+    "StageOrder",
+    "run_order",
+    "train_analysis",
+    "train_classifier",
+    "train_deconvolution",
+]
 
 
 @dataclass(frozen=True)
@@ -189,7 +199,7 @@ def _start(network: nn.Module, path: str, kind: str) -> str:
     if file.kind != kind:
         raise InputError(f"{path!r} holds weights of kind {file.kind!r}: give {kind!r} weights")
     try:
-        network.load_state_dict(widen_guides(file.tensors, network))
+        network.load_state_dict(first_weights(file.tensors, network))
     except RuntimeError as error:
         raise InputError(
             f"{path!r} holds another architecture ({str(error).splitlines()[-1].strip()}): "
@@ -234,47 +244,76 @@ def train_analysis(session: Session, scale: Scale, minutes: float | None) -> Out
     return run_order(session, StageOrder("analysis", task, recipe, *makers, folder, start), minutes)
 
 
-def train_synthesis(session: Session, scale: Scale, minutes: float | None) -> Outcome:
-    """Stage 2: the synthesis network, image loss with true kernels."""
-    recipe = session.recipe.stage.synthesis
+def train_deconvolution(session: Session, scale: Scale, minutes: float | None) -> Outcome:
+    """Stage 2, first half: the learned deconvolution in front of the U-Net, alone."""
+    recipe = session.recipe.stage.deconvolution
     config = network_configs(session.recipe.model, scale.kernel_size).synthesis
     network = build_network(config, session.recipe.seed + 1)
+    if not isinstance(network.shrinkage, ShrinkageFields):
+        raise RecipeError(
+            f"front end {config.front_end!r} has nothing to learn: set "
+            "model.synthesis.front_end='shrinkage-fields', or leave stage 'deconvolution' out"
+        )
     start = _start(network, recipe.start, "synthesis")
-    _check_inside(recipe, config.kernel_size)
+    task = DeconvolutionTask(network.shrinkage, network, recipe.loss, recipe.inner, recipe.early)
+    makers, pairs = _restoring_makers(session, "deconvolution", recipe, config, scale)
+    folder = scale.stage_folder("deconvolution")
+    order = StageOrder("deconvolution", task, recipe, *makers, folder, start + pairs)
+    return run_order(session, order, minutes)
+
+
+def train_synthesis(session: Session, scale: Scale, minutes: float | None) -> Outcome:
+    """Stage 2: the synthesis network, image loss with true kernels.
+
+    A deconvolution that a stage of its own has taught stays as it is.
+    """
+    recipe, first = session.recipe.stage.synthesis, session.recipe.stage.deconvolution.enabled
+    config = network_configs(session.recipe.model, scale.kernel_size).synthesis
+    network = build_network(config, session.recipe.seed + 1)
+    path = recipe.start
+    deconvolution = session.out / scale.stage_folder("deconvolution") / "synthesis.safetensors"
+    if not path and first:
+        _needed(deconvolution, "deconvolution")
+        path = str(deconvolution)
+    start = _start(network, path, "synthesis")
+    if first and isinstance(network.shrinkage, ShrinkageFields):
+        network.shrinkage.requires_grad_(requires_grad=False)
+    task = SynthesisTask(network, recipe.loss, recipe.inner)
+    makers, pairs = _restoring_makers(session, "synthesis", recipe, config, scale)
+    folder = scale.stage_folder("synthesis")
+    order = StageOrder("synthesis", task, recipe, *makers, folder, start + pairs)
+    return run_order(session, order, minutes)
+
+
+def _restoring_makers(
+    session: Session, stage: str, recipe: SynthesisStage, config: SynthesisConfig, scale: Scale
+) -> tuple[tuple[BatchMaker, BatchMaker], str]:
+    """Makers for what restores images, and the hash of the kernels that were found, if any."""
+    _check_inside(stage, recipe, config.kernel_size)
     pairs = (
         read_pairs(recipe.pairs, config.kernel_size, session.fabric.device)
         if recipe.pairs
         else None
     )
-    banks = _banks(session, recipe, config.kernel_size, scale)
     makers = _makers(
         session,
-        "synthesis",
+        stage,
         recipe,
         _view(config.image_channels),
-        banks,
+        _banks(session, recipe, config.kernel_size, scale),
         perturbed=recipe.perturbed,
         perturbed_blur=recipe.perturbed_blur,
         perturbed_noise=recipe.perturbed_noise,
         pairs=pairs,
         found=recipe.found,
     )
-    folder = scale.stage_folder("synthesis")
-    order = StageOrder(
-        "synthesis",
-        SynthesisTask(network, recipe.loss, recipe.inner),
-        recipe,
-        *makers,
-        folder,
-        start + (pairs.sha256 if pairs is not None else ""),
-    )
-    return run_order(session, order, minutes)
+    return makers, "" if pairs is None else pairs.sha256
 
 
-def _check_inside(recipe: SynthesisStage, size: int) -> None:
+def _check_inside(stage: str, recipe: SynthesisStage, size: int) -> None:
     if recipe.inner > 0 and recipe.crop < 2 * size:
         raise RecipeError(
-            f"stage.synthesis.inner = {recipe.inner:g} is impossible with crops of {recipe.crop} "
+            f"stage.{stage}.inner = {recipe.inner:g} is impossible with crops of {recipe.crop} "
             f"pixels: kernels of {size} reach into all of them; set inner=0, or crop >= {2 * size}"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,7 +24,15 @@ if TYPE_CHECKING:
 
     from napari_deblur.training.recipe import ImageLoss
 
-__all__ = ["AnalysisTask", "ClassifierTask", "JointTask", "Pair", "SynthesisTask", "Task"]
+__all__ = [
+    "AnalysisTask",
+    "ClassifierTask",
+    "DeconvolutionTask",
+    "JointTask",
+    "Pair",
+    "SynthesisTask",
+    "Task",
+]
 
 Pictures = dict[str, list[torch.Tensor]]
 """Rows of pictures (H, W) or (C, H, W): a name for each column, a tensor for each row."""
@@ -110,6 +119,20 @@ def _inside(image: torch.Tensor, margin: int) -> torch.Tensor:
     return image[..., margin:-margin, margin:-margin]
 
 
+def _inner_loss(kind: ImageLoss, result: torch.Tensor, batch: Batch, inner: float) -> torch.Tensor:
+    """Image loss, a share `inner` of it without the borders."""
+    loss = image_loss(kind, result, batch.sharp)
+    if inner > 0:
+        margin = batch.kernel.shape[-1] // 2
+        parts = (_inside(image, margin) for image in (result, batch.sharp))
+        loss = torch.lerp(loss, image_loss(kind, *parts), inner)
+    return loss
+
+
+def _triplets(batch: Batch, result: torch.Tensor) -> Pictures:
+    return {"blurry": list(batch.blurry), "deblurred": list(result), "sharp": list(batch.sharp)}
+
+
 @dataclass(frozen=True)
 class SynthesisTask:
     """Image loss with true (or perturbed) kernels, a share `inner` of it without the borders."""
@@ -125,12 +148,7 @@ class SynthesisTask:
     def loss(self, module: nn.Module, batch: Batch, progress: float) -> torch.Tensor:  # noqa: ARG002
         """Image loss."""
         result = module(batch.blurry, batch.given, batch.sigma)
-        loss = image_loss(self.kind, result, batch.sharp)
-        if self.inner > 0:
-            margin = batch.kernel.shape[-1] // 2
-            parts = (_inside(image, margin) for image in (result, batch.sharp))
-            loss = torch.lerp(loss, image_loss(self.kind, *parts), self.inner)
-        return loss
+        return _inner_loss(self.kind, result, batch, self.inner)
 
     def measure(self, module: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
         """PSNR with the true kernel, beside the blurry image's, and with the kernel as given."""
@@ -142,8 +160,42 @@ class SynthesisTask:
 
     def pictures(self, module: nn.Module, batch: Batch) -> Pictures:
         """Triplets: blurry, deblurred, sharp."""
-        result = module(batch.blurry, batch.kernel, batch.sigma)
-        return {"blurry": list(batch.blurry), "deblurred": list(result), "sharp": list(batch.sharp)}
+        return _triplets(batch, module(batch.blurry, batch.kernel, batch.sigma))
+
+
+@dataclass(frozen=True)
+class DeconvolutionTask:
+    """Image loss of every stage of the learned deconvolution; `early` for all but the last.
+
+    `network` is the synthesis network that it is exported with.
+    """
+
+    module: nn.Module
+    network: nn.Module
+    kind: ImageLoss
+    inner: float
+    early: float
+
+    def networks(self, module: nn.Module) -> Mapping[str, nn.Module]:
+        """Return the synthesis network behind what was learned."""
+        network = copy.deepcopy(self.network)
+        network.get_submodule("shrinkage").load_state_dict(module.state_dict())
+        return {"synthesis": network}
+
+    def loss(self, module: nn.Module, batch: Batch, progress: float) -> torch.Tensor:  # noqa: ARG002
+        """Image loss of the last estimate and, less, of the mean of the others."""
+        *others, last = module(batch.blurry, batch.given, batch.sigma)
+        losses = [_inner_loss(self.kind, each, batch, self.inner) for each in (last, *others)]
+        return losses[0] + self.early * torch.stack(losses[1:]).mean()
+
+    def measure(self, module: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        """PSNR with the true kernel, beside the blurry image's."""
+        return _image_figures(module(batch.blurry, batch.kernel, batch.sigma)[-1], batch)
+
+    def pictures(self, module: nn.Module, batch: Batch) -> Pictures:
+        """Triplets: blurry, deblurred, sharp."""
+        result = module(batch.blurry, batch.kernel, batch.sigma)[-1]
+        return _triplets(batch, result)
 
 
 class Pair(nn.Module):
@@ -193,10 +245,7 @@ class JointTask:
             "true": list(batch.kernel),
             "pre-trained": list(self.before(to_luma(batch.blurry))),
             "after joint training": list(kernel),
-            "blurry": list(batch.blurry),
-            "deblurred": list(result),
-            "sharp": list(batch.sharp),
-        }
+        } | _triplets(batch, result)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,40 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-__all__ = ["widen_guides"]
+__all__ = ["first_weights", "widen_guides"]
 
 _FIRST_OF_GUIDE = "guide.layers.0.weight"
+_LEARNED_FRONT_END = "shrinkage."
+_LAST_LAYER = "unet.last."
+
+
+def first_weights(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Make the weights of another network fit for one to start from.
+
+    Guides are widened (`widen_guides`).  A network with a learned front end may start from one
+    without: the front end then keeps its own weights, and the U-Net adds nothing at first, because
+    what it has learned to add belongs to another deconvolution.
+
+    Parameters
+    ----------
+    tensors : mapping of str to Tensor
+        Weights by name.
+    network : Module
+        Where they are to go.
+
+    Returns
+    -------
+    dict of str to Tensor
+        The weights.
+    """
+    weights = widen_guides(tensors, network)
+    own = {n: w for n, w in network.state_dict().items() if n.startswith(_LEARNED_FRONT_END)}
+    if own and not any(name in weights for name in own):
+        weights |= own
+        weights |= {
+            n: w.new_zeros(w.shape) for n, w in weights.items() if n.startswith(_LAST_LAYER)
+        }
+    return weights
 
 
 def widen_guides(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
