@@ -12,6 +12,7 @@ import torch
 from napari_deblur.engine import auto, run
 from napari_deblur.engine.options import Options
 from napari_deblur.engine.region import find_region
+from napari_deblur.engine.sizes import PAIRS_OWN, SizePlan
 from napari_deblur.networks.classifier import BlurSizeClassifier
 from napari_deblur.networks.config import AnalysisConfig, ClassifierConfig
 from napari_deblur.weights import registry as known
@@ -63,21 +64,21 @@ def _install(
 
 
 @pytest.mark.parametrize(
-    ("logits", "sizes"),
+    ("logits", "order"),
     [
-        ([9, 0, 0], (31,)),
-        ([0, 9, 0], (61,)),
-        ([0, 0, 9], (85,)),
-        ([0, -9, 0.5], (85, 31)),
-        ([2, 0, 1], (31, 85)),
+        ([9, 0, 0], "both"),
+        ([2, 0, 1], "both"),
+        ([0, 0.5, 0.5], "both"),
+        ([0, 9, 0], "largest"),
+        ([0, 1.2, 1.2], "largest"),
     ],
 )
-def test_the_classifier_tells_the_sizes_that_are_looked_for(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frames: list, logits: list[float], sizes: tuple
+def test_auto_leaves_small_kernels_out_only_where_the_classifier_is_sure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frames: list, logits: list[float], order: str
 ) -> None:
     _install(monkeypatch, tmp_path, logits, own=False)
     choice = auto.choose(Options(model="auto"), frames, CPU)
-    assert choice.kernel_sizes == sizes
+    assert choice.plan == SizePlan((31, 61, 85), order)
     assert choice.model == "default"
     assert sum(choice.chances) == pytest.approx(1)
 
@@ -112,28 +113,33 @@ def test_without_a_classifier_every_size_is_tried(
 ) -> None:
     _install(monkeypatch, tmp_path, None, own=True)
     choice = auto.choose(Options(model="auto"), frames, CPU)
-    assert choice == auto.Choice("default", (31, 61, 85))
+    assert choice == auto.Choice("default", SizePlan((31, 61, 85), "both"))
     assert auto.choose(Options(model="medium"), frames, CPU) == auto.Choice("medium")
     assert auto.choose(Options(), frames, CPU) == auto.Choice("default")
 
 
 @pytest.mark.parametrize(
-    ("logits", "sizes"),
+    ("logits", "order"),
     [
-        ([9, 0, 0], ()),
-        ([2, 1, 0], ()),
-        ([1, 1, -1], (31, 61)),
-        ([0, 3, 0], (31, 61)),
-        ([0, 0, 9], (31, 85)),
-        ([-9, 1, 0.9], (31, 61, 85)),
+        ([9, 0, 0], None),
+        ([3, 0.5, 0], None),
+        ([2, 1, 0], "suspect"),
+        ([1, 1, -1], "both"),
+        ([0, 3, 0], "largest"),
+        ([0, 0, 9], "largest"),
     ],
 )
-def test_the_default_model_looks_for_larger_kernels_too_where_they_are_likely(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, frames: list, logits: list[float], sizes: tuple
+def test_the_default_model_looks_for_larger_kernels_as_far_as_they_are_likely(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    frames: list,
+    logits: list[float],
+    order: str | None,
 ) -> None:
     _install(monkeypatch, tmp_path, logits, own=True)
     choice = auto.choose(Options(), frames, CPU)
-    assert (choice.model, choice.kernel_sizes) == ("default", sizes)
+    assert choice.model == "default"
+    assert choice.plan == (PAIRS_OWN if order is None else SizePlan((31, 61, 85), order))
     for told in (Options(kernel_size=45), Options(refine=0), Options(model="medium")):
         assert auto.choose(told, frames, CPU) == auto.Choice(told.model)
 
@@ -144,10 +150,10 @@ def test_kernels_of_half_an_image_are_not_looked_for(
     _install(monkeypatch, tmp_path, [0, 1, 0.9], own=False)
     picture = Options().open(skimage.data.camera()[:130, :200])
     frames = [(picture, find_region(None, picture.layout.size))]
-    assert auto.choose(Options(model="auto"), frames, CPU).kernel_sizes == (61, 31)
-    assert auto.choose(Options(), frames, CPU).kernel_sizes == (31, 61)
+    for model in ("auto", "default"):
+        assert auto.choose(Options(model=model), frames, CPU).plan.sizes == (31, 61)
     small = [(picture, find_region((slice(0, 40), slice(0, 40)), picture.layout.size))]
-    assert auto.choose(Options(), small, CPU).kernel_sizes == ()
+    assert auto.choose(Options(), small, CPU).plan.sizes == (31,)
 
 
 def test_a_run_begins_with_the_size_of_the_class(

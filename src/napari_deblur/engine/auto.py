@@ -2,14 +2,17 @@
 
 The blur-size classifier tells the size class (paper, section 3.3: three classes, a pair for each).
 Where the class's own pair is not among the known models the default, a general pair, takes its
-place.  The kernel is looked for at the sizes of all classes that have a chance, and the one that
-explains the image best counts: a support that is too small often shows no sign of it (the kernel is
-not cut off at its rim), one that is too large may go astray, and the classifier is wrong too often
-to be believed alone, while the explanations can be told apart.  Where no classifier is known every
-size is tried.
+place.  The classifier is wrong too often to be believed alone, so its chances decide only which
+sizes the kernel is looked for at (`napari_deblur.engine.sizes`):
 
-That is ``model="auto"``.  The default model saves time: it looks for kernels of its own size, and
-of that of a larger class only where the classifier gives that a good chance.
+- as good as no chance that the blur is small: at the largest, and then at the size that the kernel
+  turns out to have;
+- a poor chance: at the smallest and at the largest, and then as above;
+- a fair chance: at the smallest, and at the largest where a quick look at a shrunk image says that
+  the blur reaches further (`napari_deblur.engine.suspicion`);
+- a good chance: at the smallest alone.
+
+``model="auto"`` takes its time: in the last two cases it does as in the second.
 
 Both deblur with the pair of the class of the kernel that was found or given (`model_for`).
 """
@@ -27,6 +30,7 @@ import torch
 from napari_deblur.blur.kernel import kernel_support
 from napari_deblur.blur.kernel_bank import SIZE_CLASSES
 from napari_deblur.engine.region import luma
+from napari_deblur.engine.sizes import PAIRS_OWN, SizePlan
 from napari_deblur.engine.tiles import spread
 from napari_deblur.errors import WeightsError
 from napari_deblur.networks.classifier import BlurSizeClassifier
@@ -52,9 +56,9 @@ AUTO = "auto"
 _MOST_FRAMES = 8
 _LARGEST_VIEW = 1024  # side in pixels of what is read of an image
 _SURE = 0.5  # chance from which the blur is believed to reach a class
-# Chance from which the kernel is looked for at a class's size.
-_POSSIBLE = 0.1
-_LIKELY = 0.4
+# Chance of the smallest class up to which the blur is taken for large, and from which for small.
+_SURELY_LARGE = 0.15
+_SURELY_SMALL = 0.8
 
 
 @dataclass(frozen=True)
@@ -65,15 +69,14 @@ class Choice:
     ----------
     model : str or Path
         The pair.
-    kernel_sizes : tuple of int
-        Sides in pixels of the kernels that are looked for, the likeliest first; empty: the pair's
-        own.
+    plan : SizePlan
+        Which sizes of kernel are looked for.
     chances : tuple of float
         Of each size class; empty where no classifier was asked.
     """
 
     model: str | Path
-    kernel_sizes: tuple[int, ...] = ()
+    plan: SizePlan = PAIRS_OWN
     chances: tuple[float, ...] = ()
 
     def settings(self) -> dict[str, Any]:
@@ -117,13 +120,14 @@ def choose(
     if options.model == AUTO:
         if size is not None:
             return Choice(_pair_of(_class_of(size)))
-        return _choose_freely(frames, device)
+        return _choose_freely(options, frames, device)
     if options.model != _DEFAULT or size is not None or options.refine == 0:
         return Choice(options.model)
     chances = _ask(frames, device)
-    larger = [number for number in _with_chance(chances, _LIKELY) if number > 0]
-    sizes = _that_fit((0, *larger), frames)
-    return Choice(_DEFAULT, sizes if len(sizes) > 1 else (), chances)
+    if not chances or chances[0] >= _SURELY_SMALL:
+        return Choice(_DEFAULT, chances=chances)
+    thorough = chances[0] < _SURE
+    return Choice(_DEFAULT, _plan(chances, frames, thorough=thorough), chances)
 
 
 def model_for(model: str | Path, kernel: NDArray[np.float32]) -> str | Path:
@@ -139,13 +143,25 @@ def model_for(model: str | Path, kernel: NDArray[np.float32]) -> str | Path:
     return _pair_of(_class_of(kernel_support(kernel))) if model in (_DEFAULT, AUTO) else model
 
 
-def _choose_freely(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> Choice:
+def _choose_freely(
+    options: Options, frames: Sequence[tuple[Picture, Region]], device: torch.device
+) -> Choice:
     chances = _ask(frames, device)
-    if not chances:
-        return Choice(_DEFAULT, _that_fit(range(len(SIZE_CLASSES)), frames))
-    number = _believed(chances)
-    others = [each for each in _with_chance(chances, _POSSIBLE) if each != number]
-    return Choice(_pair_of(number), _that_fit((number, *others), frames), chances)
+    number = _believed(chances) if chances else 0
+    model = _pair_of(number) if chances else _DEFAULT
+    if options.refine == 0:  # kernels that are not refined cannot be compared
+        sizes = _that_fit(frames)
+        return Choice(model, SizePlan((sizes[min(number, len(sizes) - 1)],)), chances)
+    return Choice(model, _plan(chances, frames, thorough=True), chances)
+
+
+def _plan(
+    chances: Sequence[float], frames: Sequence[tuple[Picture, Region]], *, thorough: bool
+) -> SizePlan:
+    sizes = _that_fit(frames)
+    if chances and chances[0] < _SURELY_LARGE:
+        return SizePlan(sizes, "largest")
+    return SizePlan(sizes, "both" if thorough else "suspect")
 
 
 def _ask(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> tuple[float, ...]:
@@ -203,18 +219,13 @@ def _believed(chances: Sequence[float]) -> int:
     return int(np.flatnonzero(reached >= _SURE).max(initial=0))
 
 
-def _with_chance(chances: Sequence[float], least: float) -> list[int]:
-    """Numbers of the classes that have at least this chance, the likeliest first."""
-    return [int(n) for n in np.argsort(chances)[::-1] if chances[n] >= least]
-
-
-def _that_fit(numbers: Sequence[int], frames: Sequence[tuple[Picture, Region]]) -> tuple[int, ...]:
-    """Sides of the kernels of classes, without those too large for the images to tell anything."""
+def _that_fit(frames: Sequence[tuple[Picture, Region]]) -> tuple[int, ...]:
+    """Sides of the kernels of all classes, without those too large for the images to show."""
     side = min(
         min(region.rows.stop - region.rows.start, region.columns.stop - region.columns.start)
         for _, region in frames
     )
-    sizes = tuple(map(_largest_of, numbers))
+    sizes = tuple(map(_largest_of, range(len(SIZE_CLASSES))))
     return tuple(size for size in sizes if 2 * size <= side) or sizes[:1]
 
 

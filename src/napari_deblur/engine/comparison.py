@@ -18,40 +18,69 @@ if TYPE_CHECKING:
     from napari_deblur.engine.layout import Picture
     from napari_deblur.engine.region import Region
 
-__all__ = ["Comparison"]
+__all__ = ["Comparison", "share_beyond"]
 
 # What is looked for on too small a support is a dot, which leaves little residual.
 _RESIDUAL_WEIGHT: Final = 0.1
+# A kernel reaches beyond a support if more of it lies outside.
+_LARGEST_SHARE_BEYOND: Final = 0.02
+# Costs that differ by less do not tell kernels of one extent apart.
+_MUCH_CHEAPER: Final = 0.95
 
 
 class Comparison:
-    """Which of two kernels explains frames better.
+    """Which kernels explain frames better.
 
     Parameters
     ----------
     frames : sequence of (Picture, Region)
-        Images, and the part of each that counts; read once, at the first comparison.
+        Images, and the part of each that counts; read once, when they are first needed.
+    precise : int
+        Side of the largest kernels that the network sees at full size.
     device : torch.device
         Where to compute.
     """
 
-    def __init__(self, frames: Sequence[tuple[Picture, Region]], device: torch.device) -> None:
+    def __init__(
+        self,
+        frames: Sequence[tuple[Picture, Region]],
+        precise: int,
+        device: torch.device,
+    ) -> None:
         self._frames = frames
+        self._precise = precise
         self._device = device
 
     @cached_property
-    def _views(self) -> Views:
+    def views(self) -> Views:
+        """What is looked at of the frames."""
         return look_at(self._frames, self._device)
 
-    def better(
-        self, first: NDArray[np.float32], second: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """Return that of two kernels, of any sizes, which needs the fewer edges."""
-        size = max(first.shape[-1], second.shape[-1])
-        views = self._views.at(Scale(1.0, size))
+    def fits(self, kernel: NDArray[np.float32], size: int) -> bool:
+        """Whether a kernel needs no more than a support of `size` pixels a side."""
+        return share_beyond(kernel, size) <= _LARGEST_SHARE_BEYOND
+
+    def wider_is_better(self, narrower: NDArray[np.float32], wider: NDArray[np.float32]) -> bool:
+        """Whether of two kernels the one that was looked for on the wider support is believed.
+
+        It is if it needs fewer edges.  But a kernel that fits the narrower support, where the
+        network sees it at full size and the search is the more precise one, must need far fewer:
+        both searches then found much the same, and how few edges tells no better.
+        """
+        size = wider.shape[-1]
+        views = self.views.at(Scale(1.0, size))
         # Padded to one size, so that both are judged on the same pixels.
-        costs = [
+        first, second = (
             views.energy(resize_kernel_support(each, size), _RESIDUAL_WEIGHT)
-            for each in (first, second)
-        ]
-        return first if costs[0] <= costs[1] else second
+            for each in (narrower, wider)
+        )
+        side = narrower.shape[-1]
+        alike = side <= self._precise and self.fits(wider, side)
+        return second < first * (_MUCH_CHEAPER if alike else 1)
+
+
+def share_beyond(kernel: NDArray[np.float32], size: int) -> float:
+    """Return the share of a kernel that lies outside the square of `size`, odd, in its middle."""
+    rim = max(0, (kernel.shape[-1] - size) // 2)
+    inner = kernel[rim:-rim, rim:-rim] if rim else kernel
+    return 1 - float(inner.sum() / kernel.sum())

@@ -30,6 +30,7 @@ from napari_deblur.engine.patches import Patch, look
 from napari_deblur.engine.progress import Progress, count_up, counted
 from napari_deblur.engine.rolling import count_rolling_steps, find_motion
 from napari_deblur.engine.search import find_kernel
+from napari_deblur.engine.sizes import PAIRS_OWN, SizePlan
 from napari_deblur.errors import InputError
 
 if TYPE_CHECKING:
@@ -123,18 +124,18 @@ def find_field(
     pair: Pair,
     frames: Sequence[tuple[Picture, Region]],
     options: Options,
-    sizes: Sequence[int] = (),
+    plan: SizePlan = PAIRS_OWN,
 ) -> Generator[Progress, None, FieldEstimate]:
     """Estimate the kernels of a field that all frames share.
 
     Parameters
     ----------
-    pair, frames, options, sizes
+    pair, frames, options, plan
         See `napari_deblur.engine.search.find_kernel`; of `options`, `grid` is looked at as well.
         The frames must be of one size.
     """
     size = frames[0][0].layout.size
-    whole = yield from find_kernel(pair, frames, options, sizes)
+    whole = yield from find_kernel(pair, frames, options, plan)
     shape = options.grid or choose_grid(size, kernel_support(whole.kernel))
     grid = FieldGrid(size, shape)
     patches = look(frames, grid, _LARGEST_PATCH, pair.device) if whole.informative else []

@@ -86,7 +86,7 @@ def kernel_steps(
     pictures = [options.open(each) for each in (image, *more)]
     frames = [(each, find_region(region, each.layout.size)) for each in pictures]
     pair, choice = yield from open_pair(options, frames)
-    found = yield from find_kernel(pair, frames, options, choice.kernel_sizes)
+    found = yield from find_kernel(pair, frames, options, choice.plan)
     settings = {
         **provenance(pair),
         **choice.settings(),
@@ -165,7 +165,7 @@ def kernel_grid_steps(
     check_field_frames(pictures, options)
     frames = [(each, find_region(region, each.layout.size)) for each in pictures]
     pair, choice = yield from open_pair(options, frames)
-    found = yield from find_field(pair, frames, options, choice.kernel_sizes)
+    found = yield from find_field(pair, frames, options, choice.plan)
     settings = {
         **provenance(pair),
         **choice.settings(),

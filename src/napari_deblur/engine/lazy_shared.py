@@ -162,7 +162,7 @@ def _find(frames: Sequence[tuple[Any, Layout, Region]], options: Options) -> Fou
     choice = choose(options, pictures, device)
     pair = load_pair(choice.model, device)
     with warnings.catch_warnings(action="ignore", category=NothingToEstimateWarning):
-        found = drain(find_kernel(pair, pictures, options, choice.kernel_sizes))
+        found = drain(find_kernel(pair, pictures, options, choice.plan))
     return Found(found, model_for(options.model, found.kernel))
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from napari_deblur.engine.layout import Picture
     from napari_deblur.engine.region import Region
 
-__all__ = ["DEFAULT_ROUNDS", "refine_kernel"]
+__all__ = ["DEFAULT_ROUNDS", "improve_at", "refine_kernel"]
 
 _CHOICE_FACTOR = 0.5  # the start is chosen once the image has half its size
 # Share of the peak from which values of the result count, for kernels larger than the network's:
@@ -109,7 +109,7 @@ def refine_kernel(
         current = path.kernel
         for number in range(path.scale, to + 1):
             floor = last_floor if number == last else FLOOR
-            current = _at(views, current, scales, number, path.schedule, floor)
+            current = improve_at(views, current, scales, number, path.schedule, floor)
             yield next(progress)
         return current
 
@@ -135,13 +135,13 @@ def refine_kernel(
     return min((current, start), key=lambda each: cost(each, last))
 
 
-def _at(
+def improve_at(
     views: Views,
     kernel: NDArray[np.float32],
     scales: Sequence[Scale],
     number: int,
     schedule: Schedule,
-    floor: float,
+    floor: float = FLOOR,
 ) -> NDArray[np.float32]:
     """One scale: bring the kernel to its size and improve it there."""
     scale = scales[number]

@@ -168,10 +168,10 @@ def _find(
     """The kernel of the whole image, and where the blur varies those of a field."""
     frames = [(picture, area)]
     if options.field == "uniform":
-        estimate = yield from find_kernel(pair, frames, options, choice.kernel_sizes)
+        estimate = yield from find_kernel(pair, frames, options, choice.plan)
         return Found(estimate.kernel, None, estimate.informative)
     # What finds fields takes half a second to import.
     from napari_deblur.engine.field import find_field
 
-    found = yield from find_field(pair, frames, options, choice.kernel_sizes)
+    found = yield from find_field(pair, frames, options, choice.plan)
     return Found(found.kernel, found.fine if found.varies else None, found.informative)

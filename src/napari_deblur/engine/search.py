@@ -14,6 +14,8 @@ from napari_deblur.engine.pair import LARGEST_KERNEL
 from napari_deblur.engine.plans import choose_tile
 from napari_deblur.engine.progress import with_smaller_tiles
 from napari_deblur.engine.refinement import refine_kernel
+from napari_deblur.engine.sizes import PAIRS_OWN, SizePlan, find_at_sizes
+from napari_deblur.engine.suspicion import reaches_beyond
 from napari_deblur.engine.texture import shows_texture
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def find_kernel(
     pair: Pair,
     frames: Sequence[tuple[Picture, Region]],
     options: Options,
-    first_sizes: Sequence[int] = (),
+    plan: SizePlan = PAIRS_OWN,
 ) -> Generator[Progress, None, Estimate]:
     """Estimate the one kernel that blurred all frames.
 
@@ -53,21 +55,33 @@ def find_kernel(
     options : Options
         `kernel_size` (None for a size that the blur turns out to need), `refine` and `tile` are
         looked at.
-    first_sizes : sequence of int, optional
-        The sizes to begin with where `options` leaves it open, the likeliest first; the kernel that
-        explains the frames best counts.  The pair's own size by default.
+    plan : SizePlan
+        The sizes to begin with where `options` leaves it open; the pair's own by default.
 
     Warns
     -----
     NothingToEstimateWarning
         When no frame has any texture; noise is none.
     """
-    size = options.kernel_size
-    first, *others = [size] if size is not None else [*first_sizes] or [pair.kernel_size]
+    told = options.kernel_size
+    if told is not None or not plan.sizes:
+        plan = SizePlan((told or pair.kernel_size,))
+    comparison = Comparison(frames, pair.kernel_size, pair.device)
+
+    def find_at(side: int) -> Generator[Progress, None, Estimate]:
+        return _find_at(pair, frames, options, side)
+
+    def suspect(found: Estimate, side: int) -> Generator[Progress, None, bool]:
+        factor = min(1.0, pair.kernel_size / side)
+        start = yield from _network_kernel(pair, frames, options, factor)
+        return reaches_beyond(
+            comparison.views, found.kernel, start.kernel, factor, side, options.refine
+        )
+
     if shows_texture(frames):
-        found = yield from _find_at(pair, frames, options, first)
+        found = yield from find_at_sizes(plan, find_at, suspect, comparison)
     else:
-        found = Estimate(delta_kernel(first), informative=False)
+        found = Estimate(delta_kernel(plan.sizes[0]), informative=False)
     if not found.informative:
         warnings.warn(
             "the image has no texture, or noise alone, so its blur cannot be estimated: the kernel "
@@ -75,17 +89,12 @@ def find_kernel(
             NothingToEstimateWarning,
             stacklevel=2,
         )
-    if size is not None or options.refine == 0 or not found.informative:
+    if told is not None or options.refine == 0 or not found.informative:
         return found
-    comparison = Comparison(frames, pair.device)
-    for each in others:
-        other = yield from _find_at(pair, frames, options, each)
-        if comparison.better(found.kernel, other.kernel) is other.kernel:
-            found = other
     while _is_cut_off(found.kernel) and found.kernel.shape[-1] < LARGEST_KERNEL:
         wider = min(2 * found.kernel.shape[-1] - 1, LARGEST_KERNEL)
-        other = yield from _find_at(pair, frames, options, wider)
-        if comparison.better(found.kernel, other.kernel) is found.kernel:
+        other = yield from find_at(wider)
+        if not comparison.wider_is_better(found.kernel, other.kernel):
             break
         found = other
     return found
@@ -102,11 +111,7 @@ def _find_at(
 ) -> Generator[Progress, None, Estimate]:
     """The kernel (size, size): the network's, on shrunk images if it must be, then refined."""
     factor = min(1.0, pair.kernel_size / size)
-
-    def steps(side: int) -> Generator[Progress, None, Estimate]:
-        return estimate(pair, frames, side, factor)
-
-    found = yield from with_smaller_tiles(steps, options.tile or choose_tile(pair), pair.device)
+    found = yield from _network_kernel(pair, frames, options, factor)
     if not found.informative:
         return Estimate(delta_kernel(size), informative=False)
     if options.refine == 0:
@@ -115,3 +120,14 @@ def _find_at(
         frames, found.kernel, options.refine, pair.device, factor=factor, size=size
     )
     return Estimate(kernel, informative=True)
+
+
+def _network_kernel(
+    pair: Pair, frames: Sequence[tuple[Picture, Region]], options: Options, factor: float
+) -> Generator[Progress, None, Estimate]:
+    """The network's kernel of the images shrunk by `factor`."""
+
+    def steps(side: int) -> Generator[Progress, None, Estimate]:
+        return estimate(pair, frames, side, factor)
+
+    return (yield from with_smaller_tiles(steps, options.tile or choose_tile(pair), pair.device))
