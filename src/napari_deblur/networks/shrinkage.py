@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ShrinkageFields"]
 
-# Pixels whose responses are in memory at once.
-_STRIP: Final = 2**17
+# Pixels whose responses are in memory at once: a processor's caches hold so many, and a graphics
+# card wants many.
+_STRIP: Final = 2**14
+_STRIP_ON_CARD: Final = 2**20
 # Where training starts: the weight of the data times the noise's variance, the noise below which
 # it does not rise, and soft thresholds, which fall from stage to stage as the weight does.
 _FIRST_WEIGHT: Final = 2e-3
@@ -149,12 +151,12 @@ class _Stage(nn.Module):
         inwards, outwards = self.expand @ filters, filters.T @ self.contract
         reach, (height, width) = self.side // 2, image.shape
         padded = functional.pad(image[None, None], (reach,) * 4, mode="circular")
-        rows = max(1, _STRIP // width)
+        rows = max(1, (_STRIP if image.device.type == "cpu" else _STRIP_ON_CARD) // width)
         spread = padded.new_zeros(height + 2 * reach, width + 2 * reach)
         for top in range(0, height, rows):
             strip = slice(top, min(top + rows, height) + 2 * reach)
             patches = functional.unfold(padded[..., strip, :], self.side)[0]
-            hidden = torch.addmm(self.bias[:, None], inwards, patches).relu()
+            hidden = torch.addmm(self.bias[:, None], inwards, patches).relu_()
             size = (strip.stop - strip.start, spread.shape[1])
             spread[strip] += functional.fold((outwards @ hidden)[None], size, self.side)[0, 0]
         return _wrapped(spread, reach)
