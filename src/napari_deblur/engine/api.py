@@ -121,9 +121,9 @@ def deblur(  # noqa: PLR0913  one parameter for each option
     model : str or Path
         A model's name (``napari-deblur models list``), or a folder that holds
         `analysis.safetensors` and `synthesis.safetensors`.  "default" and "auto" deblur with the
-        pair for kernels of the size that was found or given.  "auto" looks for kernels of all
-        sizes that the blur-size classifier does not rule out (31, 61, 85 pixels), which takes
-        longer; without a classifier it tries them all.
+        pair for kernels of the size that was found or given.  "auto" looks for kernels of up
+        to 85 pixels in any case, which takes longer; "default" does so where the blur-size
+        classifier, or a quick look at a shrunk image, finds them likely.
     channel_axis : int, optional
         Axis of the channels of a 3-D array, which then all are image channels.  Without it a 3-D
         array must have 1, 3 (RGB) or 4 (RGBA) values on its last axis.
@@ -138,9 +138,8 @@ def deblur(  # noqa: PLR0913  one parameter for each option
     kernel_size : int, optional
         Side in pixels of the kernel that is estimated: odd, from 3 to 171, and larger than the
         blur.  By default the model's m, and twice as much as long as the refined kernel reaches
-        the rim and a larger one explains the image better; the model "default" also tries
-        larger sizes that a classifier finds likely.  The network looks for kernels larger than it
-        knows on a shrunk image.
+        the rim and a larger one explains the image better; for the models "default" and "auto"
+        see `model`.  The network looks for kernels larger than it knows on a shrunk image.
     refine : int
         Rounds on each scale in which the estimated kernel is improved on the image itself, by
         turns with a sharp image of strong edges.  0 takes the network's kernel as it is: faster,
