@@ -264,6 +264,7 @@ ROWS: tuple[Row, ...] = (
     _front_end("Wiener", front_end="wiener"),
     _front_end("hyper-Laplacian", front_end="hyper-laplacian"),
     _front_end("hyper-Laplacian, no guidance", front_end="hyper-laplacian", guidance="none"),
+    _front_end("learned with the U-Net", front_end="shrinkage-fields"),
     _kernel_row("fixed channels, residual decoder, flips forgiven"),
     _kernel_row("flips not forgiven (plain L1, as the paper)", flips=False),
     _kernel_row("decoder first (stage 0)", stage_0=True),
