@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_deblur.cli.codes import FAILED
+from napari_deblur.cli.imports import quick_imports
 from napari_deblur.cli.messages import note, repeat, say
 from napari_deblur.cli.options import (
     Axes,
@@ -117,8 +118,9 @@ def deblur(  # noqa: PLR0913  one parameter for each option
         )
     keep = images if kernel is None else [*images, kernel]
     jobs = plan_jobs(images, output, keep=keep, overwrite=overwrite, save_kernel=save_kernel)
-    from napari_deblur.cli.kernel_files import KernelFile
-    from napari_deblur.cli.work import Settings, read_region
+    with quick_imports():
+        from napari_deblur.cli.kernel_files import KernelFile
+        from napari_deblur.cli.work import Settings, read_region
 
     part = read_region(region, mask)
     settings = Settings(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from napari_deblur.cli.imports import quick_imports
 from napari_deblur.cli.messages import say
 from napari_deblur.cli.options import (
     Axes,
@@ -76,16 +77,17 @@ def kernel(  # noqa: PLR0913  one parameter for each option
         raise InputError("--each and --grid exclude each other; give --slice with --grid")
     check_kernel_file(output)
     check_new(output, [image], overwrite=overwrite)
-    from napari_deblur.blur.kernel import kernel_support
-    from napari_deblur.cli.kernel_files import write_grid, write_kernels
-    from napari_deblur.cli.work import (
-        Settings,
-        estimate_each,
-        estimate_grid,
-        estimate_pooled,
-        open_stack,
-        read_region,
-    )
+    with quick_imports():
+        from napari_deblur.blur.kernel import kernel_support
+        from napari_deblur.cli.kernel_files import write_grid, write_kernels
+        from napari_deblur.cli.work import (
+            Settings,
+            estimate_each,
+            estimate_grid,
+            estimate_pooled,
+            open_stack,
+            read_region,
+        )
 
     settings = Settings(
         model,

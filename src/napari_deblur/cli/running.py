@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from napari_deblur.cli.codes import INTERRUPTED, REFUSED
+from napari_deblur.cli.imports import quick_imports
 from napari_deblur.errors import DeblurError
 
 __all__ = ["run"]
@@ -30,7 +31,8 @@ def run(args: Sequence[str] | None = None) -> int:
         The exit code.  Anything but a `DeblurError`, a wrong option or an interruption is a
         bug and leaves as an exception.
     """
-    from napari_deblur.cli.app import build_app
+    with quick_imports():
+        from napari_deblur.cli.app import build_app
 
     try:
         code = build_app()(args, standalone_mode=False, prog_name="napari-deblur")

@@ -22,6 +22,8 @@ from napari_deblur.weights.registry import find_model, find_weights
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from torch.nn import Module
+
 __all__ = ["LARGEST_KERNEL", "Pair", "load_pair"]
 
 
@@ -110,15 +112,21 @@ def _open_pair(
     device: torch.device,
     precision: torch.dtype,
 ) -> Pair:
-    analysis, synthesis = (open_network(path, sha256=expected) for path, expected in files)
+    analysis, synthesis = (_open_network(path, expected, device) for path, expected in files)
     if not isinstance(analysis, AnalysisNetwork) or not isinstance(synthesis, SynthesisNetwork):
         kinds = f"{type(analysis).__name__} and {type(synthesis).__name__}"
         raise WeightsError(
             f"model {name!r} holds {kinds}: an AnalysisNetwork and a SynthesisNetwork are needed, "
             "in this order; give another model"
         )
-    for network in (analysis, synthesis):
-        network.requires_grad_(requires_grad=False)
-        network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     hashes = {"analysis": files[0][1], "synthesis": files[1][1]}
     return Pair(name, analysis, synthesis, device, precision, hashes)
+
+
+@lru_cache(maxsize=4)
+def _open_network(path: Path, sha256: str, device: torch.device) -> Module:
+    """A network in evaluation mode; the two pairs that the default model takes share one."""
+    network = open_network(path, sha256=sha256)
+    network.requires_grad_(requires_grad=False)
+    moved: Module = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch.overrides import TorchFunctionMode
 
 from napari_deblur.errors import DeblurError, InputError, WeightsError
 from napari_deblur.files.atomic import atomic_path
@@ -30,7 +31,7 @@ from napari_deblur.weights.header import (
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from torch import Tensor, nn
 
@@ -194,7 +195,7 @@ def open_network(path: str | os.PathLike[str], sha256: str | None = None) -> nn.
     """
     file = read_weights(path, sha256)
     try:
-        with _at_most(file.tensors), torch.random.fork_rng(devices=[]):
+        with _at_most(file.tensors), torch.random.fork_rng(devices=[]), _Unfilled():
             module = _build(file.kind, file.config)
         module.load_state_dict(file.tensors)
     except (DeblurError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
@@ -211,6 +212,22 @@ def _build(kind: Kind, config: Mapping[str, Any]) -> nn.Module:
     if kind == "synthesis":
         return SynthesisNetwork(SynthesisConfig.from_dict(config))
     return BlurSizeClassifier(ClassifierConfig.from_dict(config))
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leave out the random weights that a network begins with: those of the file replace them."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init" and "tensor" in given:
+            return given["tensor"]
+        return func(*args, **given)
 
 
 @contextmanager
