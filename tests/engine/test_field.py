@@ -20,7 +20,7 @@ from napari_deblur.blur.kernel_bank import straight_motion
 from napari_deblur.blur.likeness import kernel_likeness
 from napari_deblur.engine import belief, plans
 from napari_deblur.engine.areas import choose_kernels
-from napari_deblur.engine.belief import choose_field, costs, everywhere, explains
+from napari_deblur.engine.belief import Costs, choose_field, everywhere, explains
 from napari_deblur.engine.field import choose_grid
 from napari_deblur.engine.local import find_local_kernels
 from napari_deblur.engine.options import Options
@@ -242,15 +242,33 @@ def test_a_field_must_be_worse_mirrored_than_it_is_and_no_worse_than_one_kernel(
     size = picture.layout.size
     field, turned = (KernelField(each[None], size) for each in (kernels, kernels[::-1]))
     one = kernels[0]
+    known = Costs(patches)
 
-    assert explains(patches, field.at, one)
-    assert not explains(patches, field.at, one, sure=1000)
-    assert not explains(patches, field.at, one, at_most=0.5)
-    assert not explains(patches, turned.at, one)
-    assert not explains(patches, everywhere(one), one)
+    assert explains(known, field.at, one)
+    assert not explains(known, field.at, one, sure=1000)
+    assert not explains(known, field.at, one, at_most=0.5)
+    assert not explains(known, turned.at, one)
+    assert not explains(known, everywhere(one), one)
     # A freer field that is no cheaper is not taken, nor one that is not believed.
-    assert choose_field(patches, [everywhere(one), field.at, field.at], one) == 1
-    assert choose_field(patches, [everywhere(one), turned.at], one) is None
+    assert choose_field(known, [everywhere(one), field.at, field.at], one) == 1
+    assert choose_field(known, [everywhere(one), turned.at], one) is None
+
+
+def test_a_part_is_explained_once_with_a_kernel(monkeypatch):
+    picture, kernels = _two_halves()
+    frames = [(picture, find_region(None, picture.layout.size))]
+    grid = FieldGrid(picture.layout.size, (2, 2))
+    costs = Costs(look(frames, grid, 512, CPU, around=0))
+    asked = []
+    explain = belief.energy
+    monkeypatch.setattr(belief, "energy", lambda *a, **k: asked.append(a) or explain(*a, **k))
+    first = [costs.of(everywhere(kernel)) for kernel in kernels]
+    assert len(asked) == 8
+    assert not (first[0] == first[1]).any()
+    halves = KernelField(np.stack([kernels, kernels]), picture.layout.size)
+    mixed = costs.of(halves.at)
+    assert len(asked) == 8
+    np.testing.assert_array_equal(mixed, np.where([1, 0, 1, 0], *first))
 
 
 def test_parts_share_the_kernels_of_areas_and_others_choose_for_one():
@@ -259,15 +277,15 @@ def test_parts_share_the_kernels_of_areas_and_others_choose_for_one():
     parts = look([(picture, find_region(None, picture.layout.size))], grid, 512, CPU, around=0)
     shown = [each for each in parts if each.cell != (1, 3)]  # a cell that shows nothing
     for seen, own in ((parts, 1), (parts, 0), (shown, 1)):
-        chosen = choose_kernels(seen, grid.shape, kernels, own=own)
+        chosen = choose_kernels(Costs(seen), grid.shape, kernels, own=own)
         np.testing.assert_array_equal(chosen[:, 0], kernels[[0] * 3])
         np.testing.assert_array_equal(chosen[:, 3], kernels[[1] * 3])
     # What is alone of its kind gets its way only where it is asked.
-    lead = np.subtract(*(costs(parts, everywhere(k)) for k in kernels))
+    lead = np.subtract(*(Costs(parts).of(everywhere(k)) for k in kernels))
     surest = parts[int(np.argmax(lead))]
     odd = [each if each.cell != (1, 0) else replace(surest, cell=(1, 0)) for each in parts]
-    assert (choose_kernels(odd, grid.shape, kernels, own=0)[1, 0] == kernels[0]).all()
-    assert (choose_kernels(odd, grid.shape, kernels, own=100)[1, 0] == kernels[1]).all()
+    assert (choose_kernels(Costs(odd), grid.shape, kernels, own=0)[1, 0] == kernels[0]).all()
+    assert (choose_kernels(Costs(odd), grid.shape, kernels, own=100)[1, 0] == kernels[1]).all()
 
 
 def test_a_still_camera_is_found_to_roll_as_it_did(rolled):

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from napari_deblur.blur.field import FieldGrid
-from napari_deblur.engine.belief import costs, everywhere
+from napari_deblur.engine.belief import everywhere
 from napari_deblur.engine.cells import network_kernels
 from napari_deblur.engine.refinement import refine_kernel
 from napari_deblur.engine.region import restrict_frames
@@ -21,10 +21,10 @@ from napari_deblur.engine.region import restrict_frames
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_deblur.engine.belief import Costs
     from napari_deblur.engine.layout import Picture
     from napari_deblur.engine.options import Options
     from napari_deblur.engine.pair import Pair
-    from napari_deblur.engine.patches import Patch
     from napari_deblur.engine.progress import Progress
     from napari_deblur.engine.region import Region
 
@@ -64,14 +64,14 @@ def area_kernels(
 
 
 def choose_kernels(
-    parts: Sequence[Patch], shape: tuple[int, int], kernels: NDArray[np.float32], *, own: float = 1
+    costs: Costs, shape: tuple[int, int], kernels: NDArray[np.float32], *, own: float = 1
 ) -> NDArray[np.float32]:
     """Give every part the kernel that costs least in it and the parts around it.
 
     Parameters
     ----------
-    parts : sequence of Patch
-        Parts of the image, one or more for each cell of a grid, or none.
+    costs : Costs
+        Of parts of the image, one or more for each cell of a grid, or none.
     shape : tuple of int
         Rows and columns of that grid.
     kernels : ndarray of shape (n, m, m)
@@ -86,8 +86,8 @@ def choose_kernels(
     """
     table = np.zeros((len(kernels), *shape))
     for costs_of_one, kernel in zip(table, kernels, strict=True):
-        each = costs(parts, everywhere(kernel))
-        np.add.at(costs_of_one, tuple(np.transpose([part.cell for part in parts])), each)
+        each = costs.of(everywhere(kernel))
+        np.add.at(costs_of_one, tuple(np.transpose([part.cell for part in costs.patches])), each)
     around = np.array(
         [[_ACROSS, _BESIDE, _ACROSS], [_BESIDE, own, _BESIDE], [_ACROSS, _BESIDE, _ACROSS]]
     )

@@ -23,7 +23,7 @@ import numpy as np
 from napari_deblur.blur.field import FieldGrid, KernelField
 from napari_deblur.blur.kernel import kernel_support
 from napari_deblur.engine.areas import area_kernels, choose_kernels
-from napari_deblur.engine.belief import Field, choose_field
+from napari_deblur.engine.belief import Costs, Field, choose_field
 from napari_deblur.engine.cells import evidence_of, network_kernels, with_neighbours
 from napari_deblur.engine.local import count_local_steps, find_local_kernels
 from napari_deblur.engine.patches import Patch, look
@@ -145,6 +145,7 @@ def find_field(
         return one
     fine = _part_grid(size, whole.kernel, _FINE_PART)
     parts = _parts(pair, frames, whole.kernel, fine)
+    costs = Costs(parts)
     tried: list[tuple[Field, FieldEstimate]] = []
     if options.refine > 0:
         coarse = _parts(pair, frames, whole.kernel, _part_grid(size, whole.kernel, _COARSE_PART))
@@ -154,7 +155,7 @@ def find_field(
         tried.append((motion.kernels, _rolling(whole.kernel, motion, grid, evidence)))
         kernels = yield from area_kernels(pair, frames, options, whole.kernel)
         by_others, chosen = (
-            KernelField(choose_kernels(parts, fine.shape, kernels, own=own), size) for own in (0, 1)
+            KernelField(choose_kernels(costs, fine.shape, kernels, own=own), size) for own in (0, 1)
         )
         tried.append((by_others.at, _areas(whole.kernel, chosen, grid, evidence)))
     kernels = yield from network_kernels(pair, frames, grid, options, whole.kernel)
@@ -163,7 +164,7 @@ def find_field(
         kernels = yield from _counted(steps, count_local_steps(kernels.shape[-1]))
     separate = _separate(whole.kernel, kernels, grid, evidence)
     tried.append((separate.field.at, separate))
-    best = choose_field(parts, [kernels_at for kernels_at, _ in tried], whole.kernel)
+    best = choose_field(costs, [kernels_at for kernels_at, _ in tried], whole.kernel)
     return one if best is None else tried[best][1]
 
 
