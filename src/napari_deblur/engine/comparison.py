@@ -25,7 +25,7 @@ _RESIDUAL_WEIGHT: Final = 0.1
 # A kernel reaches beyond a support if more of it lies outside.
 _LARGEST_SHARE_BEYOND: Final = 0.02
 # Costs that differ by less do not tell kernels of one extent apart.
-_MUCH_CHEAPER: Final = 0.95
+_MUCH_CHEAPER: Final = 0.97
 
 
 class Comparison:
