@@ -67,15 +67,15 @@ class Comparison:
         network sees it at full size and the search is the more precise one, must need far fewer:
         both searches then found much the same, and how few edges tells no better.
         """
-        size = wider.shape[-1]
+        side = narrower.shape[-1]
+        alike = side <= self._precise and self.fits(wider, side)
+        # On one support, so that both are judged on the same pixels; on a small one on more of them.
+        size = side if alike else wider.shape[-1]
         views = self.views.at(Scale(1.0, size))
-        # Padded to one size, so that both are judged on the same pixels.
         first, second = (
             views.energy(resize_kernel_support(each, size), _RESIDUAL_WEIGHT)
             for each in (narrower, wider)
         )
-        side = narrower.shape[-1]
-        alike = side <= self._precise and self.fits(wider, side)
         return second < first * (_MUCH_CHEAPER if alike else 1)
 
 
