@@ -69,7 +69,7 @@ class Comparison:
         """
         side = narrower.shape[-1]
         alike = side <= self._precise and self.fits(wider, side)
-        # On one support, so that both are judged on the same pixels; on a small one on more of them.
+        # On one support, so that both are judged on the same pixels: on a small one, more of them.
         size = side if alike else wider.shape[-1]
         views = self.views.at(Scale(1.0, size))
         first, second = (
