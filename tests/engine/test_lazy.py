@@ -30,6 +30,12 @@ def _in_turn():
         yield
 
 
+@pytest.fixture(autouse=True)
+def _narrow_halos(monkeypatch):
+    """So that pictures as small as these are cut at all."""
+    monkeypatch.setattr(plans, "_KERNELS_REACHED", 6)
+
+
 @pytest.fixture(scope="module")
 def picture(blurry):
     """(160, 176) uint8, shaken by the kernel of `blurry`: some blocks of 64 pixels each way."""

@@ -35,7 +35,7 @@ def test_tiles_give_what_the_whole_image_gives_with_long_kernels(model, side):
 
 
 def test_what_is_kept_of_a_block_does_not_depend_on_the_rest_being_computed(model, monkeypatch):
-    image, kernel = shake(picture(400, 400), size=21, seed=1, noise=0.01)
+    image, kernel = shake(picture(300, 700), size=21, seed=1, noise=0.01)
     options = {"model": model, "device": "cpu", "noise": 0.01}
     monkeypatch.setattr(plans, "_LARGEST_BLOCK", 64)
     kept = drain(deblur_steps(image, kernel, **options)).image
@@ -68,7 +68,7 @@ def watch_blocks(monkeypatch):
 
 @pytest.mark.parametrize(("side", "block"), [(21, 64), (45, 192)])
 def test_no_step_shows_where_blocks_of_a_long_sharp_deconvolution_meet(monkeypatch, side, block):
-    scene = picture(150, 800) * 0.8 + 0.1
+    scene = picture(150, 1400) * 0.8 + 0.1
     image, kernel = shake(scene, size=side, seed=1, noise=0.002)
     options = {"model": "default", "device": "cpu", "noise": 0.002}
     whole = drain(deblur_steps(image, kernel, **options)).image
@@ -85,9 +85,12 @@ def test_no_step_shows_where_blocks_of_a_long_sharp_deconvolution_meet(monkeypat
         assert np.abs(at).mean() < 1.8 * np.abs(around).mean()
 
 
-def test_blocks_differ_from_the_whole_by_a_thousandth_where_they_meet(monkeypatch):
-    image, kernel = shake(picture(150, 800) * 0.8 + 0.1, size=25, seed=1, noise=0.01)
-    options = {"model": "default", "device": "cpu", "noise": 0.01}
+@pytest.mark.parametrize(("side", "noise", "inside"), [(25, 0.01, 5e-4), (45, 0.002, 2e-3)])
+def test_blocks_differ_from_the_whole_by_a_thousandth_where_they_meet(
+    monkeypatch, side, noise, inside
+):
+    image, kernel = shake(picture(150, 1400) * 0.8 + 0.1, size=side, seed=1, noise=noise)
+    options = {"model": "default", "device": "cpu", "noise": noise}
     whole = drain(deblur_steps(image, kernel, **options)).image
     monkeypatch.setattr(plans, "_LARGEST_BLOCK", 192)
     blocks = watch_blocks(monkeypatch)
@@ -100,10 +103,10 @@ def test_blocks_differ_from_the_whole_by_a_thousandth_where_they_meet(monkeypatc
         slice(right.counts[1].start, left.counts[1].stop)
         for left, right in itertools.pairwise(blocks)
     ]
-    assert len(seams) == 2
+    assert seams
     for seam in seams:
         assert rms(seam) < 1e-3
-    # Away from seams and a few kernels from the borders there is next to nothing.
-    assert rms(slice(150, 200)) < 5e-4
+    # Some kernels from the borders there is next to nothing, unless the deconvolution rings far.
+    assert rms(slice(300, 350)) < inside
     # A Fourier transform takes the opposite border for a neighbour; a block has another one.
     assert 5e-3 < rms(slice(0, 25)) < 2e-2

@@ -113,7 +113,7 @@ value_range
         a stack share one range of values, apart for each of its channels.
     block : int
         Side in pixels, from 64 up, of the blocks that are computed at a time, and of the
-        result's chunks.  Each reads a halo beyond it, of up to 512 pixels.
+        result's chunks.  Each reads a halo beyond it, of up to 768 pixels.
 
     Returns
     -------
