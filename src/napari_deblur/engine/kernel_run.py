@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Unpack
 
 from napari_deblur.engine.opening import open_pair, provenance
-from napari_deblur.engine.options import Options
+from napari_deblur.engine.options import KernelOptions, Options
 from napari_deblur.engine.progress import Progress
-from napari_deblur.engine.refinement import DEFAULT_ROUNDS
 from napari_deblur.engine.region import find_region
 from napari_deblur.engine.results import KernelGridResult, KernelResult
 from napari_deblur.engine.search import find_kernel
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from napari_deblur.engine.arrays import ArraySource
 
@@ -28,15 +24,7 @@ __all__ = ["kernel_grid_steps", "kernel_steps"]
 def kernel_steps(
     image: ArraySource | ArrayLike,
     *more: ArraySource | ArrayLike,
-    model: str | Path = "default",
-    channel_axis: int | None = None,
-    device: str = "auto",
-    tile: int | None = None,
-    region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
-    kernel_size: int | None = None,
-    refine: int = DEFAULT_ROUNDS,
-    gamma: float = 1.0,
-    saturation: float | None = None,
+    **told: Unpack[KernelOptions],
 ) -> Generator[Progress, None, KernelResult]:
     """Estimate the kernel of an image, or the one kernel that several images share.
 
@@ -72,19 +60,9 @@ def kernel_steps(
         When no image has any texture.
     """
     start = time.perf_counter()
-    options = Options(
-        model=model,
-        channel_axis=channel_axis,
-        device=device,
-        tile=tile,
-        region=region,
-        kernel_size=kernel_size,
-        refine=refine,
-        gamma=gamma,
-        saturation=saturation,
-    )
+    options = Options(**told)
     pictures = [options.open(each) for each in (image, *more)]
-    frames = [(each, find_region(region, each.layout.size)) for each in pictures]
+    frames = [(each, find_region(options.region, each.layout.size)) for each in pictures]
     pair, choice = yield from open_pair(options, frames)
     found = yield from find_kernel(pair, frames, options, choice.plan)
     settings = {
@@ -103,15 +81,7 @@ def kernel_grid_steps(
     image: ArraySource | ArrayLike,
     *more: ArraySource | ArrayLike,
     grid: tuple[int, int] | None = None,
-    model: str | Path = "default",
-    channel_axis: int | None = None,
-    device: str = "auto",
-    tile: int | None = None,
-    region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
-    kernel_size: int | None = None,
-    refine: int = DEFAULT_ROUNDS,
-    gamma: float = 1.0,
-    saturation: float | None = None,
+    **told: Unpack[KernelOptions],
 ) -> Generator[Progress, None, KernelGridResult]:
     """Estimate kernels on a grid over an image, or over several that share the same field.
 
@@ -146,24 +116,12 @@ def kernel_grid_steps(
         When no image has any texture.
     """
     start = time.perf_counter()
-    options = Options(
-        model=model,
-        channel_axis=channel_axis,
-        device=device,
-        tile=tile,
-        region=region,
-        kernel_size=kernel_size,
-        refine=refine,
-        gamma=gamma,
-        saturation=saturation,
-        field="grid",
-        grid=grid,
-    )
+    options = Options(field="grid", grid=grid, **told)
     from napari_deblur.engine.field import check_field_frames, find_field
 
     pictures = [options.open(each) for each in (image, *more)]
     check_field_frames(pictures, options)
-    frames = [(each, find_region(region, each.layout.size)) for each in pictures]
+    frames = [(each, find_region(options.region, each.layout.size)) for each in pictures]
     pair, choice = yield from open_pair(options, frames)
     found = yield from find_field(pair, frames, options, choice.plan)
     settings = {

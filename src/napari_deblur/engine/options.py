@@ -1,8 +1,9 @@
 """What a run is told: every parameter of `deblur_steps` and `kernel_steps`, checked in one place.
 
 A generator makes one `Options` of its keywords before anything is read or loaded, and hands it to
-every stage; a stage takes from it what it needs.  So a new parameter is added here, with its check
-in `__post_init__` and its line in `settings`, and used where it acts:
+every stage; a stage takes from it what it needs.  So a new parameter is added here, to the keywords
+and to `Options`, with its check in `__post_init__` and its line in `settings`, and used where it
+acts:
 
 - what the numbers of an image mean (`channel_axis`, `value_range`, a gamma curve) in `open`;
 - what is left out or weighed differently when kernels are looked for (`region`, clipped pixels) in
@@ -14,7 +15,7 @@ in `__post_init__` and its line in `settings`, and used where it acts:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 
@@ -32,10 +33,33 @@ if TYPE_CHECKING:
 
     from napari_deblur.engine.arrays import ArraySource
 
-__all__ = ["Options"]
+__all__ = ["ImageOptions", "KernelOptions", "Options"]
 
 _SMALLEST_GAMMA = 0.2
 _LARGEST_GAMMA = 5.0
+
+
+class KernelOptions(TypedDict, total=False):
+    """Keywords of what estimates kernels; see `napari_deblur.deblur` for what they mean."""
+
+    model: str | Path
+    channel_axis: int | None
+    device: str
+    tile: int | None
+    region: tuple[slice, slice] | NDArray[np.bool_] | None
+    kernel_size: int | None
+    refine: int
+    gamma: float
+    saturation: float | None
+
+
+class ImageOptions(KernelOptions, total=False):
+    """Keywords of what deblurs as well."""
+
+    noise: float | None
+    value_range: tuple[float, float] | None
+    field: Literal["uniform", "grid"]
+    grid: tuple[int, int] | None
 
 
 @dataclass(frozen=True, kw_only=True)

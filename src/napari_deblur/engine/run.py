@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -20,17 +19,16 @@ from napari_deblur.engine.given import Found, central, check_given
 from napari_deblur.engine.kernel_run import kernel_grid_steps, kernel_steps
 from napari_deblur.engine.noise import noise_levels
 from napari_deblur.engine.opening import open_pair, provenance, restoring_pair
-from napari_deblur.engine.options import Options
+from napari_deblur.engine.options import ImageOptions, Options
 from napari_deblur.engine.output import check_output, copy_image
 from napari_deblur.engine.progress import Progress, drain
-from napari_deblur.engine.refinement import DEFAULT_ROUNDS
 from napari_deblur.engine.region import find_region
 from napari_deblur.engine.restoration import Restored, restore
 from napari_deblur.engine.results import KernelGridResult, KernelResult, Result
 from napari_deblur.engine.search import NothingToEstimateWarning, find_kernel
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from napari_deblur.engine.arrays import ArraySource
     from napari_deblur.engine.auto import Choice
@@ -50,24 +48,12 @@ __all__ = [
 ]
 
 
-def deblur_steps(  # noqa: PLR0913  one parameter for each option
+def deblur_steps(
     image: ArraySource | ArrayLike,
     kernel: ArrayLike | None = None,
     *,
-    model: str | Path = "default",
-    channel_axis: int | None = None,
-    device: str = "auto",
-    tile: int | None = None,
-    region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
-    kernel_size: int | None = None,
-    refine: int = DEFAULT_ROUNDS,
-    gamma: float = 1.0,
-    saturation: float | None = None,
-    field: Literal["uniform", "grid"] = "uniform",
-    grid: tuple[int, int] | None = None,
-    noise: float | None = None,
-    value_range: tuple[float, float] | None = None,
     out: Any = None,
+    **told: Unpack[ImageOptions],
 ) -> Generator[Progress, None, Result]:
     """Deblur an image, tile by tile.
 
@@ -97,23 +83,9 @@ saturation, field, grid, noise, value_range, out
         When no kernel is given and the image has no texture to estimate one from.
     """
     start = time.perf_counter()
-    options = Options(
-        model=model,
-        channel_axis=channel_axis,
-        device=device,
-        tile=tile,
-        region=region,
-        kernel_size=kernel_size,
-        refine=refine,
-        gamma=gamma,
-        saturation=saturation,
-        field=field,
-        grid=grid,
-        noise=noise,
-        value_range=value_range,
-    )
+    options = Options(**told)
     picture = options.open(image)
-    area = find_region(region, picture.layout.size)
+    area = find_region(options.region, picture.layout.size)
     given = None if kernel is None else check_given(kernel, picture, options)
     if options.grid is not None:
         from napari_deblur.engine.field import check_field_frames
@@ -133,7 +105,7 @@ saturation, field, grid, noise, value_range, out
         restored = Restored(copy_image(picture, out), tile=None)
     else:
         blur = found.kernel if found.field is None else found.field
-        levels = noise_levels(pair, picture, blur, noise)
+        levels = noise_levels(pair, picture, blur, options.noise)
         if found.field is None:
             restored = yield from restore(pair, picture, found.kernel, levels, options, out)
         else:
@@ -142,7 +114,7 @@ saturation, field, grid, noise, value_range, out
         **provenance(pair),
         **choice.settings(),
         **options.settings(),
-        "field": field,
+        "field": options.field,
         "grid": None if found.field is None else list(found.field.grid.shape),
         "tile": restored.tile,
         "noise": float(levels.mean()) * picture.layout.span,
