@@ -32,7 +32,7 @@ _ENTERS: Final = 0.25  # where the network's kernel comes in, of the size at whi
 _STRICTER: Final = 2.5
 _RESIDUAL_WEIGHT: Final = 0.1
 # Share of a kernel outside the small support, and cost relative to that of what was found there.
-# Of 32 images of Levin and 7 of Lai with small blur none costs less than 0.977 with so much outside;
+# Of 32 images of Levin and 7 of Lai with small blur none costs below 0.977 with so much outside;
 # of 11 of Lai with large blur that a search finds, ten cost up to 0.954, one 0.981.
 _LEAST_SHARE_BEYOND: Final = 0.1
 _MUCH_CHEAPER: Final = 0.965
