@@ -27,6 +27,8 @@ __all__ = ["read_picture", "write_picture"]
 _INCH = 2.54  # centimetres
 _ORIENTATION = 0x0112
 _JPEG_QUALITY = 95
+# Photographs become as small as with zlib's own 6, in less than half the time.
+_PNG_EFFORT = 4
 
 
 def read_picture(path: Path, kind: Literal["png", "jpeg"], limit: int) -> ImageFile:
@@ -85,7 +87,7 @@ def write_picture(
         picture = Image.fromarray(_without_alpha(path, array))
         picture.save(path, "JPEG", quality=_JPEG_QUALITY, subsampling=0, optimize=True, **extra)
     else:
-        Image.fromarray(array).save(path, "PNG", **extra)
+        Image.fromarray(array).save(path, "PNG", compress_level=_PNG_EFFORT, **extra)
 
 
 def _usable(image: Image.Image) -> Image.Image:
