@@ -11,10 +11,13 @@ import torch
 from napari_deblur.blur.alternation import (
     Schedule,
     alternate,
+    alternate_each,
+    energies,
     energy,
     resize_kernel,
     straight_start,
 )
+from napari_deblur.blur.curves import random_curves
 from napari_deblur.blur.forward import convolve
 from napari_deblur.blur.kernel import kernel_support
 from napari_deblur.blur.kernel_bank import KernelSampler
@@ -128,3 +131,20 @@ def test_no_blur_at_all_leaves_no_residual_but_more_edges(
     edges = [energy([blurry], each, residual_weight=0.0) for each in (truth, dot)]
     assert whole[1] - edges[1] < whole[0] - edges[0]
     assert edges[0] < edges[1]
+
+
+def test_kernels_improved_and_judged_together_are_as_one_by_one() -> None:
+    """Two frames of two sizes, one with clipped pixels."""
+    rng = np.random.default_rng(0)
+    kernels = random_curves(rng, 3, 7)
+    sizes = ((1, 1, 40, 50), (1, 1, 30, 30))
+    images = [torch.from_numpy(rng.random(size, np.float32)) for size in sizes]
+    clipped = [image > 0.95 for image in images]
+    schedule = Schedule(rounds=2)
+    together = alternate_each(images, kernels, 1, schedule, range(2), clipped=clipped)
+    alone = [alternate(images, each, 1, schedule, clipped=clipped) for each in kernels]
+    np.testing.assert_allclose(together, np.stack(alone), atol=1e-4)
+    costs = energies(images, kernels, clipped=clipped, residual_weight=0.1)
+    expected = [energy(images, each, clipped=clipped, residual_weight=0.1) for each in kernels]
+    # Rounding may take a gradient across the threshold of an edge.
+    np.testing.assert_allclose(costs, expected, rtol=2e-3)

@@ -96,14 +96,14 @@ def strongest_of_all(images: Sequence[Tensor], share: float) -> list[Tensor]:
 
     Parameters
     ----------
-    images : sequence of Tensor, each of shape (1, 1, H, W)
-        Images of any sizes.
+    images : sequence of Tensor, each of shape (B, 1, H, W)
+        Images of any sizes; of a batch, those at one place belong together.
     share : float
         Share of all pixels that keep their gradient, above 0 up to 1.
 
     Returns
     -------
-    list of Tensor, each of shape (1, 2, H - 1, W - 1)
+    list of Tensor, each of shape (B, 2, H - 1, W - 1)
         See `strongest_gradients`.
 
     Raises
@@ -114,7 +114,7 @@ def strongest_of_all(images: Sequence[Tensor], share: float) -> list[Tensor]:
     gradients = [differences(image) for image in images]
     strengths = [each.square().sum(dim=1, keepdim=True) for each in gradients]
     pooled = torch.cat([each.flatten(1) for each in strengths], dim=1)
-    threshold = _threshold(pooled, share)
+    threshold = _threshold(pooled, share).view(-1, 1, 1, 1)
     return [
         each * (strength > threshold) for each, strength in zip(gradients, strengths, strict=True)
     ]

@@ -2,10 +2,11 @@
 
 The analysis network sees the whole kernel at a glance but blurs it, and cannot always tell it from
 its 180° rotation; the alternation is precise but ends wherever its start leads.  So it is started
-from nothing, from the network's kernel and from that kernel turned round.  Before the last and
-dearest scales the start that explains the image best is chosen (see
-`napari_deblur.blur.alternation.energy`), and at the end the result is kept only if it explains the
-image no worse than what the network had found.
+from nothing, from the network's kernel and from that kernel turned round; kernels larger than the
+network's from what `napari_deblur.engine.screening` breeds as well.  Before the last and dearest
+scales the start that explains the image best is chosen (see
+`napari_deblur.blur.alternation.energy`).  The result is kept only if it explains the image no worse
+than what the network had found; of larger kernels that is asked where the start is chosen.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from napari_deblur.blur.kernel_step import FLOOR
 from napari_deblur.blur.marks import paper_of
 from napari_deblur.blur.pyramid import Scale, plan_scales
 from napari_deblur.defaults import DEFAULT_ROUNDS
-from napari_deblur.engine.progress import Progress, count_up
+from napari_deblur.engine.progress import Progress, count_up, counted
+from napari_deblur.engine.screening import STEPS, screen_curves, screening_scale
 from napari_deblur.engine.starts import (
     Path,
     best_and_different,
@@ -90,7 +92,8 @@ def refine_kernel(
     scales = plan_scales(size or kernel.shape[-1])
     chosen_at, last = first_of(scales, _CHOICE_FACTOR), len(scales) - 1
     if factor < 1:
-        cut_at, kept, residual_weight = first_of(scales, _CUT_FACTOR), _KEPT, _RESIDUAL_WEIGHT
+        cut_at = max(first_of(scales, _CUT_FACTOR), screening_scale(scales))
+        kept, residual_weight = _KEPT, _RESIDUAL_WEIGHT
         last_floor = _LAST_FLOOR
         paper = paper_of(views.images)
         starts = many_starts(kernel, factor, scales, schedule, cut_at, paper)
@@ -102,6 +105,7 @@ def refine_kernel(
     going = count_going_on(kept, paper)
     total = sum(cut_at + 1 - path.scale for path in starts)
     total += going * (chosen_at - cut_at) + last - chosen_at
+    total += STEPS if factor < 1 else 0
     progress = count_up("refine", total)
     yield next(progress)
 
@@ -117,6 +121,9 @@ def refine_kernel(
         return views.at(scales[number]).energy(kernel, residual_weight)
 
     arrived = []
+    if factor < 1:
+        curves = screen_curves(views, scales, cut_at, schedule, residual_weight)
+        arrived += yield from counted(curves, progress)
     for path in starts:
         current = yield from climb(path, cut_at)
         arrived.append(current)
@@ -127,12 +134,20 @@ def refine_kernel(
         current = yield from climb(path, chosen_at)
         arrived.append(current)
     number = int(np.argmin([cost(each, chosen_at) for each in arrived]))
-    current = yield from climb(
-        replace(paths[number], kernel=arrived[number], scale=chosen_at + 1), last
-    )
-    side = scales[-1].kernel_size
-    start = kernel if kernel.shape[-1] == side else resize_kernel(kernel, 1 / factor, side)
-    return min((current, start), key=lambda each: cost(each, last))
+    middle = arrived[number]
+    current = yield from climb(replace(paths[number], kernel=middle, scale=chosen_at + 1), last)
+
+    def start_at(number: int) -> NDArray[np.float32]:
+        scale = scales[number]
+        if kernel.shape[-1] == scale.kernel_size:
+            return kernel
+        return resize_kernel(kernel, scale.factor / factor, scale.kernel_size)
+
+    # At full size a blob may need fewer edges than a large kernel that is nearly right, which at
+    # half size it does not.
+    judged, judged_at = (middle, chosen_at) if factor < 1 else (current, last)
+    improved = cost(judged, judged_at) <= cost(start_at(judged_at), judged_at)
+    return current if improved else start_at(last)
 
 
 def improve_at(

@@ -3,7 +3,8 @@
 Kernels that the network can see at full size have three starts: from nothing, and from the
 network's kernel either way up.  Larger ones, of which it sees a shrunk image only, have many:
 coarse scales cost little, and what goes wrong there is never put right.  They go as far as the
-image is small, then those that explain it best go on.
+image is small, where kernels that `napari_deblur.engine.screening` bred join them; then those that
+explain it best go on.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from napari_deblur.blur.alternation import EDGE_COST, Schedule, energy
+from napari_deblur.blur.alternation import EDGE_COST, Schedule, energies
 from napari_deblur.blur.noise import estimate_noise
 from napari_deblur.engine.region import Region, busiest_part, luma
 from napari_deblur.engine.shrinking import shrink_clipped, shrink_image
@@ -53,9 +53,15 @@ class Views:
 
     def energy(self, kernel: NDArray[np.float32], residual_weight: float = 1.0) -> float:
         """Cost of explaining the frames by a kernel (see `napari_deblur.blur.alternation`)."""
-        return energy(
+        return float(self.energies(kernel[None], residual_weight)[0])
+
+    def energies(
+        self, kernels: NDArray[np.float32], residual_weight: float = 1.0
+    ) -> NDArray[np.float64]:
+        """Cost of explaining the frames by each of some kernels (n, m, m)."""
+        return energies(
             self.images,
-            kernel,
+            kernels,
             clipped=self.clipped,
             sparsity=max(EDGE_COST, _COST_OF_NOISE * self.variance),
             residual_weight=residual_weight,
