@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from napari_deblur.blur.kernel import resize_kernel_support
+from napari_deblur.blur.likeness import kernel_likeness
 from napari_deblur.blur.pyramid import Scale
 from napari_deblur.engine.views import Views, look_at
 
@@ -24,7 +25,9 @@ __all__ = ["Comparison", "share_beyond"]
 _RESIDUAL_WEIGHT: Final = 0.1
 # A kernel reaches beyond a support if more of it lies outside.
 _LARGEST_SHARE_BEYOND: Final = 0.02
-# Costs that differ by less do not tell kernels of one extent apart.
+# Normalised correlation from which both searches found the same kernel, more or less precisely.
+_ALIKE: Final = 0.8
+# Costs that differ by less do not tell such kernels apart.
 _MUCH_CHEAPER: Final = 0.97
 
 
@@ -63,12 +66,16 @@ class Comparison:
     def wider_is_better(self, narrower: NDArray[np.float32], wider: NDArray[np.float32]) -> bool:
         """Whether of two kernels the one that was looked for on the wider support is believed.
 
-        It is if it needs fewer edges.  But a kernel that fits the narrower support, where the
-        network sees it at full size and the search is the more precise one, must need far fewer:
-        both searches then found much the same, and how few edges tells no better.
+        It is if it needs fewer edges.  But one much like the other kernel that fits the narrower
+        support, where the network sees it at full size and the search is the more precise one, must
+        need far fewer: how few edges tells no better.
         """
         side = narrower.shape[-1]
-        alike = side <= self._precise and self.fits(wider, side)
+        alike = (
+            side <= self._precise
+            and self.fits(wider, side)
+            and kernel_likeness(narrower, wider) > _ALIKE
+        )
         # On one support, so that both are judged on the same pixels: on a small one, more of them.
         size = side if alike else wider.shape[-1]
         views = self.views.at(Scale(1.0, size))
