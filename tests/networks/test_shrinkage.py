@@ -55,7 +55,7 @@ def test_a_stage_solves_its_normal_equations(fields: ShrinkageFields) -> None:
     kernel, sigma = some_kernel(5), torch.tensor([0.02], dtype=torch.float64)
     blurry, estimate = torch.rand(2, 1, 1, *SHAPE, dtype=torch.float64)
     with torch.no_grad():
-        found = stage(estimate, data_term(blurry, kernel), sigma)[0, 0].numpy()
+        found = stage(estimate, data_term(blurry, kernel), sigma, torch.float64)[0, 0].numpy()
         weight = float(stage.weight(sigma))
         bank = (stage.mixture @ stage.get_buffer("basis").double()).view(-1, 3, 3).numpy()
     expand, bias, contract = (
@@ -95,6 +95,20 @@ def test_strips_leave_no_trace(fields: ShrinkageFields, monkeypatch: pytest.Monk
     torch.testing.assert_close(strips, whole, rtol=1e-10, atol=1e-12)
     for parameter, gradient in zip(fields.parameters(), gradients, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-8, atol=1e-10)
+
+
+def test_in_half_precision_responses_alone_are_rounded() -> None:
+    """Bright images, as the mean is what half precision would spoil."""
+    fields, kernel = ShrinkageFields(5, 5, 64), some_kernel(9).float()
+    scene = 0.8 + 0.1 * torch.rand(1, 1, 12, 12)
+    scene = torch.nn.functional.interpolate(scene, scale_factor=8)
+    blurry, sigma = forward.convolve(scene, kernel, boundary="valid"), torch.tensor([0.003])
+    with torch.no_grad():
+        exact = fields(blurry, kernel, sigma)[-1]
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = fields(blurry, kernel, sigma)[-1]
+    assert rounded.dtype == torch.float32
+    assert 0 < float((rounded - exact).abs().max()) < 2e-3
 
 
 def test_images_of_a_batch_and_channels_do_not_touch_each_other(fields: ShrinkageFields) -> None:

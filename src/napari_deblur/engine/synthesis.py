@@ -177,7 +177,8 @@ def _deblur_batch(
 
 @torch.inference_mode()
 def _deconvolve(pair: Pair, batch: _Batch) -> list[torch.Tensor]:
-    return pair.synthesis.deconvolve(batch.blurry, batch.kernel, batch.sigma)
+    with pair.autocast():
+        return pair.synthesis.deconvolve(batch.blurry, batch.kernel, batch.sigma)
 
 
 @torch.inference_mode()

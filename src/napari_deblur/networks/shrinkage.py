@@ -78,23 +78,34 @@ class ShrinkageFields(nn.Module):
             The estimates ``(B, C, H, W)`` of all stages, float32, the first being the Tikhonov
             solution and the last the best.
         """
+        precision = _precision(blurry)
         # No gradient: the continuation of the image learns nothing, and costs much.
         with torch.autocast(blurry.device.type, enabled=False), torch.no_grad():
             padded = pad_for_deconvolution(blurry, kernel)
             term = data_term(padded, kernel)
         shape, side = (blurry.shape[-2], blurry.shape[-1]), kernel.shape[-1]
         with torch.autocast(blurry.device.type, enabled=False):
-            estimates = self._on_torus(padded, term, noise_sigma.to(padded))
+            estimates = self._on_torus(padded, term, noise_sigma.to(padded), precision)
             return [crop_padding(each, shape, side) for each in estimates]
 
-    def _on_torus(self, padded: Tensor, term: DataTerm, noise_sigma: Tensor) -> Iterator[Tensor]:
+    def _on_torus(
+        self, padded: Tensor, term: DataTerm, noise_sigma: Tensor, precision: torch.dtype
+    ) -> Iterator[Tensor]:
         nothing = torch.zeros_like(padded)
         smooth = gradient_power(term.shape, padded) + _LEAST_POWER
         estimate = solve_data_step(term, nothing, self.weight(noise_sigma), smooth)
         yield estimate
         for stage in self.stages:
-            estimate = stage(estimate, term, noise_sigma)
+            estimate = stage(estimate, term, noise_sigma, precision)
             yield estimate
+
+
+def _precision(blurry: Tensor) -> torch.dtype:
+    """The type that autocast asks for, where nothing is learned; else that of the image."""
+    kind = blurry.device.type
+    if torch.is_grad_enabled() or not torch.is_autocast_enabled(kind):
+        return blurry.dtype
+    return torch.get_autocast_dtype(kind)
 
 
 class _DataWeight(nn.Module):
@@ -137,18 +148,21 @@ class _Stage(nn.Module):
         self.bias[: 2 * count] = -threshold
         self.contract[:, : 2 * count] = both.T
 
-    def forward(self, estimate: Tensor, term: DataTerm, noise_sigma: Tensor) -> Tensor:
-        """``(B, C, h, w)``, circular, to the same."""
+    def forward(
+        self, estimate: Tensor, term: DataTerm, noise_sigma: Tensor, precision: torch.dtype
+    ) -> Tensor:
+        """``(B, C, h, w)``, circular, to the same; responses are computed in `precision`."""
         filters = self.mixture @ self.get_buffer("basis")
         images = estimate.flatten(0, 1)
-        target = torch.stack([self._shrunk(image, filters) for image in images])
+        target = torch.stack([self._shrunk(image, filters, precision) for image in images])
         power = _power(filters.view(-1, 1, self.side, self.side), term.shape) + _LEAST_POWER
         return solve_data_step(term, target.view_as(estimate), self.weight(noise_sigma), power)
 
-    def _shrunk(self, image: Tensor, filters: Tensor) -> Tensor:
+    def _shrunk(self, image: Tensor, filters: Tensor, precision: torch.dtype) -> Tensor:
         """Sum of the shrunk responses of one image (h, w), each correlated with its filter."""
         # Both banks of filters are folded into the layers beside them.
-        inwards, outwards = self.expand @ filters, filters.T @ self.contract
+        inwards, outwards = (self.expand @ filters).to(precision), filters.T @ self.contract
+        outwards, bias = outwards.to(precision), self.bias[:, None].to(precision)
         reach, (height, width) = self.side // 2, image.shape
         padded = functional.pad(image[None, None], (reach,) * 4, mode="circular")
         rows = max(1, (_STRIP if image.device.type == "cpu" else _STRIP_ON_CARD) // width)
@@ -156,9 +170,13 @@ class _Stage(nn.Module):
         for top in range(0, height, rows):
             strip = slice(top, min(top + rows, height) + 2 * reach)
             patches = functional.unfold(padded[..., strip, :], self.side)[0]
-            hidden = torch.addmm(self.bias[:, None], inwards, patches).relu_()
+            if precision != image.dtype:
+                # Filters do not see a patch's mean: without it rounding errors are small, too.
+                patches = (patches - patches[len(patches) // 2]).to(precision)
+            hidden = torch.addmm(bias, inwards, patches).relu_()
+            wanted = (outwards @ hidden).to(image.dtype)
             size = (strip.stop - strip.start, spread.shape[1])
-            spread[strip] += functional.fold((outwards @ hidden)[None], size, self.side)[0, 0]
+            spread[strip] += functional.fold(wanted[None], size, self.side)[0, 0]
         return _wrapped(spread, reach)
 
 
