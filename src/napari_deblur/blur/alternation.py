@@ -121,9 +121,10 @@ def alternate(
         Non-negative, sum 1, its centroid in the middle pixel.
     """
     turns = range(schedule.rounds)
-    return alternate_each(
+    improved = alternate_each(
         images, kernel[None], scale, schedule, turns, clipped=clipped, last_floor=last_floor
-    )[0]
+    )
+    return np.asarray(improved[0])
 
 
 def alternate_each(
