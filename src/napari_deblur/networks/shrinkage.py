@@ -12,7 +12,7 @@ The few parameters know nothing of a kernel's size: one set serves all.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -164,20 +164,64 @@ class _Stage(nn.Module):
         inwards, outwards = (self.expand @ filters).to(precision), filters.T @ self.contract
         outwards, bias = outwards.to(precision), self.bias[:, None].to(precision)
         reach, (height, width) = self.side // 2, image.shape
-        padded = functional.pad(image[None, None], (reach,) * 4, mode="circular")
+        padded = functional.pad(image[None], (reach,) * 4, mode="circular")[0]
         rows = max(1, (_STRIP if image.device.type == "cpu" else _STRIP_ON_CARD) // width)
         spread = padded.new_zeros(height + 2 * reach, width + 2 * reach)
         for top in range(0, height, rows):
             strip = slice(top, min(top + rows, height) + 2 * reach)
-            patches = functional.unfold(padded[..., strip, :], self.side)[0]
+            patches = _Gather.apply(padded[strip], self.side)  # type: ignore[no-untyped-call]
             if precision != image.dtype:
                 # Filters do not see a patch's mean: without it rounding errors are small, too.
                 patches = (patches - patches[len(patches) // 2]).to(precision)
             hidden = torch.addmm(bias, inwards, patches).relu_()
             wanted = (outwards @ hidden).to(image.dtype)
-            size = (strip.stop - strip.start, spread.shape[1])
-            spread[strip] += functional.fold(wanted[None], size, self.side)[0, 0]
+            spread[strip] += _Scatter.apply(wanted, width)  # type: ignore[no-untyped-call]
         return _wrapped(spread, reach)
+
+
+def _patches(image: Tensor, side: int) -> Tensor:
+    """All square patches of (H, W) as columns (side^2, (H - side + 1) (W - side + 1))."""
+    # Copied from a view: ten times faster on a processor than `functional.unfold`.
+    views = image.unfold(0, side, 1).unfold(1, side, 1)
+    return views.permute(2, 3, 0, 1).reshape(side * side, -1)
+
+
+def _summed(patches: Tensor, width: int) -> Tensor:
+    """Adjoint of `_patches`: add columns where the patches lie; `width` of them lie in a row."""
+    side = math.isqrt(len(patches))
+    stack = patches.view(side, side, -1, width)
+    height = stack.shape[2]
+    image = patches.new_zeros(height + side - 1, width + side - 1)
+    for row in range(side):
+        for column in range(side):
+            image[row : row + height, column : column + width] += stack[row, column]
+    return image
+
+
+class _Gather(torch.autograd.Function):
+    """`_patches`, with its adjoint for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, side: int) -> Tensor:
+        ctx.width = image.shape[1] - side + 1
+        return _patches(image, side)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _summed(gradient, ctx.width), None
+
+
+class _Scatter(torch.autograd.Function):
+    """`_summed`, with its adjoint for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, patches: Tensor, width: int) -> Tensor:
+        ctx.side = math.isqrt(len(patches))
+        return _summed(patches, width)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _patches(gradient, ctx.side), None
 
 
 def _wrapped(spread: Tensor, reach: int) -> Tensor:
