@@ -161,19 +161,26 @@ def _front_end(
     def deconvolve(blurry: Image, kernel: Kernel | None) -> Image:
         import torch
 
-        from napari_deblur.blur.noise import estimate_noise
+        from napari_deblur.engine.auto import model_for
         from napari_deblur.engine.devices import pick_device
+        from napari_deblur.engine.layout import open_picture
+        from napari_deblur.engine.noise import noise_levels
         from napari_deblur.engine.pair import load_pair
 
-        pair = load_pair(model, pick_device(device))
+        if kernel is None:
+            raise AssertionError("a front end needs a kernel")
+        pair = load_pair(model_for(model, kernel), pick_device(device))
         if pair.synthesis.config.front_end == "none":
             raise InputError(f"Model {model!r} has no front end; choose another method or model")
-        batch = torch.from_numpy(blurry)[None].to(pair.device)
-        kernels = torch.from_numpy(np.ascontiguousarray(kernel))[None].to(pair.device)
+        # Told of the noise as the whole network is, or the two could not be compared.
+        picture = open_picture(channels_last(blurry), value_range=(0, 1))
+        sigma = torch.from_numpy(noise_levels(pair, picture, kernel, noise)).to(pair.device)
+        batch = torch.from_numpy(blurry)[:, None].to(pair.device)
+        one = torch.from_numpy(np.ascontiguousarray(kernel)).to(pair.device)
         with torch.inference_mode():
-            sigma = estimate_noise(batch) if noise is None else batch.new_tensor([noise])
+            kernels = one.expand(len(batch), -1, -1)
             restored = pair.synthesis.deconvolve(batch, kernels, sigma)[0]
-        return np.asarray(restored[0].cpu().numpy(), dtype=np.float32)
+        return np.asarray(restored[:, 0].cpu().numpy(), dtype=np.float32)
 
     return deconvolve
 
