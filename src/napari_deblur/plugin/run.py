@@ -212,6 +212,8 @@ class Runner:
     def _on_finished(self) -> None:
         """Clean up, and tell the widget how it ended."""
         outcome = self._outcome
+        if self.state is State.CANCELLING and isinstance(outcome, list):
+            outcome = None  # it was done before it heard; who cancels wants no layers
         if self._task is not None:
             self._task.close()  # where napari made the worker quit between two steps
         if self._bar is not None:
