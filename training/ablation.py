@@ -16,6 +16,7 @@ from napari_deblur.errors import OutputError, RecipeError
 from napari_deblur.files.atomic import atomic_path
 from napari_deblur.training.ablation_rows import PAIR, ROWS, Bench, Figures, Row, total_cost
 from napari_deblur.training.logs import say
+from napari_deblur.training.recipe import PAIR_STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["markdown_table", "run_ablation"]
 
 _NEVER = 10**9  # steps
-_STAGES = ("decoder", "analysis", "deconvolution", "synthesis", "joint")
 _COLUMNS = (
     ("PSNR", 2, "PSNR (dB)"),
     ("PSNR blurry", 2, "blurry (dB)"),
@@ -127,7 +127,7 @@ def _begin(session: Session, folder: Path, recipe: Recipe, time: float | None) -
 
 
 def _fingerprint(recipe: Recipe, time: float | None) -> str:
-    text = recipe.fingerprint(*_STAGES) + repr(time)
+    text = recipe.fingerprint(*PAIR_STAGES) + repr(time)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

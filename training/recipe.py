@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = [
+    "PAIR_STAGES",
     "AblationRecipe",
     "AnalysisStage",
     "ClassifierStage",
     "DataRecipe",
     "DecoderStage",
+    "DeconvolutionStage",
     "ExpertStage",
     "JointStage",
     "KernelRecipe",
@@ -226,6 +228,10 @@ class ExpertStage(StageRecipe):
     kernel: str = ""
 
 
+PAIR_STAGES = ("decoder", "analysis", "deconvolution", "synthesis", "joint")
+"""Stages that a pair of networks goes through, in order; some recipes leave some out."""
+
+
 @dataclasses.dataclass(frozen=True)
 class StagesRecipe:
     """The stages, in the order in which `all` runs them."""
@@ -237,6 +243,10 @@ class StagesRecipe:
     joint: JointStage
     classifier: ClassifierStage
     expert: ExpertStage
+
+    def of_pair(self) -> list[str]:
+        """Return the stages that a pair of networks goes through, without those not enabled."""
+        return [name for name in PAIR_STAGES if getattr(getattr(self, name), "enabled", True)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from napari_deblur.errors import InputError, OutputError
 from napari_deblur.training.checkpoints import latest_checkpoint
 from napari_deblur.training.models import network_configs
+from napari_deblur.training.recipe import PAIR_STAGES
 from napari_deblur.training.session import Session, launch
 from napari_deblur.training.stages import (
     Scale,
@@ -30,11 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["STAGES", "train_stage"]
 
 STAGES = (
-    "decoder",
-    "analysis",
-    "deconvolution",
-    "synthesis",
-    "joint",
+    *PAIR_STAGES,
     "classifier",
     "scales",
     "all",
@@ -125,8 +122,7 @@ def _steps(stage: str, recipe: Recipe) -> list[Step]:
 
 
 def _pair_steps(recipe: Recipe, scale: Scale) -> list[Step]:
-    names = [name for name in _PAIR if getattr(getattr(recipe.stage, name), "enabled", True)]
-    return [_pair_step(recipe, name, scale) for name in names]
+    return [_pair_step(recipe, name, scale) for name in recipe.stage.of_pair()]
 
 
 def _pair_step(recipe: Recipe, name: str, scale: Scale) -> Step:

@@ -28,10 +28,8 @@ def first_weights(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str
 
     Parameters
     ----------
-    tensors : mapping of str to Tensor
-        Weights by name.
-    network : Module
-        Where they are to go.
+    tensors, network
+        See `widen_guides`.
 
     Returns
     -------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from napari_deblur.blur.kernel import resize_kernel_support
 from napari_deblur.blur.likeness import kernel_likeness
 from napari_deblur.blur.pyramid import Scale
-from napari_deblur.engine.views import Views, look_at
+from napari_deblur.engine.views import LITTLE_RESIDUAL, Views, look_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "share_beyond"]
 
-# What is looked for on too small a support is a dot, which leaves little residual.
-_RESIDUAL_WEIGHT: Final = 0.1
 # A kernel reaches beyond a support if more of it lies outside.
 _LARGEST_SHARE_BEYOND: Final = 0.02
 # Normalised correlation from which both searches found the same kernel, more or less precisely.
@@ -80,7 +78,7 @@ class Comparison:
         size = side if alike else wider.shape[-1]
         views = self.views.at(Scale(1.0, size))
         first, second = (
-            views.energy(resize_kernel_support(each, size), _RESIDUAL_WEIGHT)
+            views.energy(resize_kernel_support(each, size), LITTLE_RESIDUAL)
             for each in (narrower, wider)
         )
         return second < first * (_MUCH_CHEAPER if alike else 1)

@@ -33,7 +33,7 @@ from napari_deblur.engine.starts import (
     going_on,
     many_starts,
 )
-from napari_deblur.engine.views import Views, look_at
+from napari_deblur.engine.views import LITTLE_RESIDUAL, Views, look_at
 
 if TYPE_CHECKING:
     import torch
@@ -50,10 +50,9 @@ _CHOICE_FACTOR = 0.5  # the start is chosen once the image has half its size
 _LAST_FLOOR = 0.01
 
 # For kernels larger than the network's, of which it sees a shrunk image only: where many starts
-# become few, how many (four on paper), and how much the residual counts when they are compared.
+# become few, and how many (four on paper).
 _CUT_FACTOR = 0.175
 _KEPT = 3
-_RESIDUAL_WEIGHT = 0.1
 
 
 def refine_kernel(
@@ -93,7 +92,7 @@ def refine_kernel(
     chosen_at, last = first_of(scales, _CHOICE_FACTOR), len(scales) - 1
     if factor < 1:
         cut_at = max(first_of(scales, _CUT_FACTOR), screening_scale(scales))
-        kept, residual_weight = _KEPT, _RESIDUAL_WEIGHT
+        kept, residual_weight = _KEPT, LITTLE_RESIDUAL
         last_floor = _LAST_FLOOR
         paper = paper_of(views.images)
         starts = many_starts(kernel, factor, scales, schedule, cut_at, paper)

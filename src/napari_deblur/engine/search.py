@@ -68,12 +68,21 @@ def find_kernel(
         plan = SizePlan((told or pair.kernel_size,))
     comparison = Comparison(frames, pair.kernel_size, pair.device)
 
+    starts: dict[float, Estimate] = {}
+
+    def start_at(factor: float) -> Generator[Progress, None, Estimate]:
+        if factor not in starts:
+            starts[factor] = yield from _network_kernel(pair, frames, options, factor)
+        return starts[factor]
+
     def find_at(side: int) -> Generator[Progress, None, Estimate]:
-        return _find_at(pair, frames, options, side)
+        factor = min(1.0, pair.kernel_size / side)
+        start = yield from start_at(factor)
+        return (yield from _refined(pair, frames, options, start, factor, side))
 
     def suspect(found: Estimate, side: int) -> Generator[Progress, None, bool]:
         factor = min(1.0, pair.kernel_size / side)
-        start = yield from _network_kernel(pair, frames, options, factor)
+        start = yield from start_at(factor)
         return reaches_beyond(
             comparison.views, found.kernel, start.kernel, factor, side, options.refine
         )
@@ -106,12 +115,15 @@ def _is_cut_off(kernel: NDArray[np.float32]) -> bool:
     return float(inner.sum()) < 1 - _LARGEST_SHARE_AT_RIM
 
 
-def _find_at(
-    pair: Pair, frames: Sequence[tuple[Picture, Region]], options: Options, size: int
+def _refined(
+    pair: Pair,
+    frames: Sequence[tuple[Picture, Region]],
+    options: Options,
+    found: Estimate,
+    factor: float,
+    size: int,
 ) -> Generator[Progress, None, Estimate]:
-    """The kernel (size, size): the network's, on shrunk images if it must be, then refined."""
-    factor = min(1.0, pair.kernel_size / size)
-    found = yield from _network_kernel(pair, frames, options, factor)
+    """The kernel (size, size), from the network's of the images shrunk by `factor`."""
     if not found.informative:
         return Estimate(delta_kernel(size), informative=False)
     if options.refine == 0:

@@ -15,6 +15,7 @@ from napari_deblur.blur.pyramid import plan_scales
 from napari_deblur.engine.comparison import share_beyond
 from napari_deblur.engine.refinement import improve_at
 from napari_deblur.engine.starts import Path, first_of
+from napari_deblur.engine.views import LITTLE_RESIDUAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,6 @@ __all__ = ["reaches_beyond"]
 _FACTOR: Final = 0.175  # of the image that is looked at
 _ENTERS: Final = 0.25  # where the network's kernel comes in, of the size at which it was found
 _STRICTER: Final = 2.5
-_RESIDUAL_WEIGHT: Final = 0.1
 # Share of a kernel outside the small support, and cost relative to that of what was found there.
 # Of 32 images of Levin and 7 of Lai with small blur none costs below 0.977 with so much outside;
 # of 11 of Lai with large blur that a search finds, ten cost up to 0.954, one 0.981.
@@ -68,14 +68,14 @@ def reaches_beyond(
     scale = scales[last]
     small = views.at(scale)
     side = _odd_within(found.shape[-1] * scale.factor)
-    known = small.energy(resize_kernel(found, scale.factor, scale.kernel_size), _RESIDUAL_WEIGHT)
+    known = small.energy(resize_kernel(found, scale.factor, scale.kernel_size), LITTLE_RESIDUAL)
     for path in _starts(start, factor, scales, Schedule(rounds=rounds)):
         kernel = path.kernel
         for number in range(path.scale, last + 1):
             kernel = improve_at(views, kernel, scales, number, path.schedule)
         if share_beyond(kernel, side) < _LEAST_SHARE_BEYOND:
             continue
-        if small.energy(kernel, _RESIDUAL_WEIGHT) < _MUCH_CHEAPER * known:
+        if small.energy(kernel, LITTLE_RESIDUAL) < _MUCH_CHEAPER * known:
             return True
     return False
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from napari_deblur.blur.pyramid import Scale
     from napari_deblur.engine.layout import Picture
 
-__all__ = ["Views", "look_at"]
+__all__ = ["LITTLE_RESIDUAL", "Views", "look_at"]
+
+LITTLE_RESIDUAL: Final = 0.1
+"""What the residual counts where a dot may stand against a kernel: a dot leaves little of it."""
 
 _LARGEST_VIEW: Final = 1024  # side in pixels of what is read of an image
 _LARGEST_STEP: Final = 512  # side in pixels of what one scale works on

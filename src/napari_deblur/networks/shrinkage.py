@@ -153,16 +153,15 @@ class _Stage(nn.Module):
     ) -> Tensor:
         """``(B, C, h, w)``, circular, to the same; responses are computed in `precision`."""
         filters = self.mixture @ self.get_buffer("basis")
-        images = estimate.flatten(0, 1)
-        target = torch.stack([self._shrunk(image, filters, precision) for image in images])
+        # Both banks of filters are folded into the layers beside them.
+        inwards, outwards = self.expand @ filters, filters.T @ self.contract
+        layers = [each.to(precision) for each in (inwards, self.bias[:, None], outwards)]
+        target = torch.stack([self._shrunk(image, *layers) for image in estimate.flatten(0, 1)])
         power = _power(filters.view(-1, 1, self.side, self.side), term.shape) + _LEAST_POWER
         return solve_data_step(term, target.view_as(estimate), self.weight(noise_sigma), power)
 
-    def _shrunk(self, image: Tensor, filters: Tensor, precision: torch.dtype) -> Tensor:
+    def _shrunk(self, image: Tensor, inwards: Tensor, bias: Tensor, outwards: Tensor) -> Tensor:
         """Sum of the shrunk responses of one image (h, w), each correlated with its filter."""
-        # Both banks of filters are folded into the layers beside them.
-        inwards, outwards = (self.expand @ filters).to(precision), filters.T @ self.contract
-        outwards, bias = outwards.to(precision), self.bias[:, None].to(precision)
         reach, (height, width) = self.side // 2, image.shape
         padded = functional.pad(image[None], (reach,) * 4, mode="circular")[0]
         rows = max(1, (_STRIP if image.device.type == "cpu" else _STRIP_ON_CARD) // width)
@@ -170,9 +169,9 @@ class _Stage(nn.Module):
         for top in range(0, height, rows):
             strip = slice(top, min(top + rows, height) + 2 * reach)
             patches = _Gather.apply(padded[strip], self.side)  # type: ignore[no-untyped-call]
-            if precision != image.dtype:
+            if inwards.dtype != image.dtype:
                 # Filters do not see a patch's mean: without it rounding errors are small, too.
-                patches = (patches - patches[len(patches) // 2]).to(precision)
+                patches = (patches - patches[len(patches) // 2]).to(inwards.dtype)
             hidden = torch.addmm(bias, inwards, patches).relu_()
             wanted = (outwards @ hidden).to(image.dtype)
             spread[strip] += _Scatter.apply(wanted, width)  # type: ignore[no-untyped-call]

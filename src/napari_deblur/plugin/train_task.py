@@ -132,9 +132,7 @@ def stages_of(request: TrainRequest) -> list[str]:
         return ["joint"]
     from napari_deblur.training.recipe import load_recipe
 
-    stage = load_recipe(request.recipe).stage
-    names = ("decoder", "analysis", "deconvolution", "synthesis", "joint")
-    return [name for name in names if getattr(getattr(stage, name), "enabled", True)]
+    return load_recipe(request.recipe).stage.of_pair()
 
 
 def model_folder(out: Path) -> Path:
