@@ -54,6 +54,7 @@ def order_bank(
         straight=recipe.straight,
         defocused=recipe.defocused,
         gaussian=recipe.gaussian,
+        curves=recipe.curves,
     )
     return BankOrder(sampler, recipe.count, seed)
 

@@ -93,6 +93,7 @@ class KernelRecipe:
     straight: float = limited(0.05, low=0)
     defocused: float = limited(0.05, low=0)
     gaussian: float = limited(0.05, low=0)
+    curves: float = limited(0.0, low=0)
     classes: tuple[tuple[int, int], ...] = limited(((1, 31), (32, 61), (62, 85)), low=1)
 
 
@@ -392,7 +393,7 @@ def _check_stage(stage: StageRecipe, where: str) -> None:
             f"{where}.kernels.smallest = {kernels.smallest} is impossible: "
             f"it must be <= kernels.largest = {kernels.largest}"
         )
-    families = ("shake", "straight", "defocused", "gaussian")
+    families = ("shake", "straight", "defocused", "gaussian", "curves")
     if not any(getattr(kernels, name) for name in families):
         raise RecipeError(f"kernels: one of the weights {', '.join(families)} must be > 0")
     kinds = ("photographs", "dead_leaves", "text", "spots", "filaments", "cells")

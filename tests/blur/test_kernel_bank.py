@@ -18,7 +18,7 @@ from napari_deblur.blur.kernel_bank import (
 )
 from napari_deblur.errors import KernelError
 
-FAMILIES = ("shake", "straight", "defocused", "gaussian")
+FAMILIES = ("shake", "straight", "defocused", "gaussian", "curves")
 
 
 def _only(family: str) -> dict[str, float]:

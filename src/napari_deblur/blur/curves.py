@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from napari_deblur.blur.kernel import check_side
 
-__all__ = ["bend", "random_curves"]
+__all__ = ["bend", "filling_curve", "random_curves"]
 
 _WAVES: Final = 4  # cosines that a curve is made of, in either direction
 _SPEEDS: Final = 3  # cosines of the logarithm of the speed
@@ -51,18 +51,42 @@ def random_curves(rng: np.random.Generator, count: int, size: int) -> NDArray[np
         If `size` is not odd and positive.
     """
     check_side(size)
-    along = np.linspace(0, 1, _POINTS_PER_PIXEL * size)
-    waves = np.cos(np.pi * np.outer(np.arange(1, _WAVES + 1), along))
-    weights = rng.standard_normal((count, 2, _WAVES)) / np.arange(1, _WAVES + 1)
-    points = weights @ waves  # (count, 2, n)
+    points = _shapes(rng, count, _POINTS_PER_PIXEL * size)
     extent = np.ptp(points, axis=2).max(axis=1)
     wanted = np.minimum(rng.uniform(_LEAST_EXTENT, 1, count) * size, max(size - 2, 1))
     points *= (wanted / extent)[:, None, None]
-    speeds = _SPEED_SPREAD * rng.standard_normal((count, _SPEEDS)) @ waves[:_SPEEDS]
-    masses = np.hypot(*np.moveaxis(np.gradient(points, axis=2), 1, 0)) * np.exp(speeds) + 1e-9
-    masses /= masses.sum(axis=1, keepdims=True)
+    masses = _times(rng, points)
     points += size // 2 - (points * masses[:, None]).sum(axis=2, keepdims=True)
     return _draw(np.clip(points, 0, size - 1), masses, size)
+
+
+def filling_curve(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
+    """Draw one kernel as `random_curves` does, but centred and as long as its support allows.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of chance.
+    size : int
+        Side m of the kernel in pixels, odd and 3 at least.
+
+    Returns
+    -------
+    ndarray, shape (m, m), float32
+        Sum 1; the centroid in the middle, the stroke up to at least one border.
+
+    Raises
+    ------
+    KernelError
+        If `size` is not odd and positive.
+    """
+    check_side(size)
+    points = _shapes(rng, 1, _POINTS_PER_PIXEL * size)
+    masses = _times(rng, points)
+    points -= (points * masses[:, None]).sum(axis=2, keepdims=True)
+    radius = size // 2
+    points *= radius / np.abs(points).max()
+    return np.asarray(_draw(points + radius, masses, size)[0])
 
 
 def bend(
@@ -95,6 +119,24 @@ def bend(
     empty = bent.sum(axis=(1, 2)) <= 0
     bent[empty] = kernels[empty]
     return np.asarray(bent / bent.sum(axis=(1, 2), keepdims=True), np.float32)
+
+
+def _shapes(rng: np.random.Generator, count: int, length: int) -> NDArray[np.float64]:
+    """Points (count, 2, length) along curves of any extent."""
+    weights = rng.standard_normal((count, 2, _WAVES)) / np.arange(1, _WAVES + 1)
+    return np.asarray(weights @ _waves(_WAVES, length))
+
+
+def _times(rng: np.random.Generator, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Time (count, n) spent at each of the points (count, 2, n) of curves, sum 1."""
+    waves = _waves(_SPEEDS, points.shape[-1])
+    speeds = _SPEED_SPREAD * rng.standard_normal((len(points), _SPEEDS)) @ waves
+    masses = np.hypot(*np.moveaxis(np.gradient(points, axis=2), 1, 0)) * np.exp(speeds) + 1e-9
+    return np.asarray(masses / masses.sum(axis=1, keepdims=True))
+
+
+def _waves(count: int, length: int) -> NDArray[np.float64]:
+    return np.cos(np.pi * np.outer(np.arange(1, count + 1), np.linspace(0, 1, length)))
 
 
 def _draw(

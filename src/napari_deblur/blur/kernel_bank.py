@@ -1,4 +1,4 @@
-"""Random blur kernels of a chosen size: camera shake, straight motion, defocus, Gaussian.
+"""Random blur kernels: camera shake, straight motion, defocus, Gaussian, smooth curves.
 
 The camera-shake kernels follow section 4, "Training Set", of the paper, which adapts Chakrabarti,
 "A neural approach to blind motion deblurring", ECCV 2016: a random spline is the camera's path,
@@ -16,8 +16,10 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.special import ndtr
 
+from napari_deblur.blur.curves import filling_curve
 from napari_deblur.blur.kernel import Kernel, check_side
 from napari_deblur.errors import KernelError
 
@@ -37,6 +39,9 @@ _KNOTS: Final = 12
 _SAMPLES_PER_PIXEL: Final = 16
 _PSF_SIGMA: Final = (0.2, 0.9)
 _BATCH: Final = 256
+_WIDEST_STROKE: Final = 0.7  # standard deviation of a curve's stroke in pixels
+_STROKE_REACH: Final = 2.5  # standard deviations
+_LEAST_CURVE: Final = 3
 
 Floats = NDArray[np.float64]
 
@@ -173,8 +178,9 @@ class KernelSampler:
         Sides of the support in pixels; only odd sides are drawn.
     size : int
         Side m of the arrays, odd, at least `largest`.
-    shake, straight, defocused, gaussian : float
-        Relative frequency of each family, 0 or more, not all 0.
+    shake, straight, defocused, gaussian, curves : float
+        Relative frequency of each family, 0 or more, not all 0.  `curves` are thin, smooth strokes
+        of nearly even brightness, at least half as long as their support.
 
     Raises
     ------
@@ -189,6 +195,7 @@ class KernelSampler:
     straight: float = 0.05
     defocused: float = 0.05
     gaussian: float = 0.05
+    curves: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the sizes and the frequencies."""
@@ -207,7 +214,8 @@ class KernelSampler:
 
     @property
     def _frequencies(self) -> Floats:
-        return np.array([self.shake, self.straight, self.defocused, self.gaussian], np.float64)
+        families = (self.shake, self.straight, self.defocused, self.gaussian, self.curves)
+        return np.array(families, np.float64)
 
     def sample(self, rng: np.random.Generator) -> Kernel:
         """Draw one kernel, (size, size) float32, sum 1, centred."""
@@ -247,10 +255,22 @@ def _random_gaussian(rng: np.random.Generator, side: int, size: int) -> Kernel:
     return np.pad(inner, (size - side) // 2)
 
 
+def _random_curve(rng: np.random.Generator, side: int, size: int) -> Kernel:
+    sigma = rng.uniform(0, _WIDEST_STROKE)
+    reach = round(_STROKE_REACH * sigma)
+    if side - 2 * reach < _LEAST_CURVE:
+        return _random_gaussian(rng, side, size)
+    curve = filling_curve(rng, side - 2 * reach)
+    curve = np.pad(curve, (size - len(curve)) // 2)
+    smooth = ndimage.gaussian_filter(curve, sigma, mode="constant", radius=reach)
+    return np.asarray(smooth / smooth.sum(), np.float32)
+
+
 _FAMILIES: Final[tuple[Callable[[np.random.Generator, int, int], Kernel], ...]] = (
     _random_straight,
     _random_defocus,
     _random_gaussian,
+    _random_curve,
 )
 
 
