@@ -28,7 +28,7 @@ _PLACES = {"embedded": "comes with the program", "cached": "fetched", "absent": 
 @models_app.command(name="list")
 def list_models() -> None:
     """List the models, how they were trained, and whether their files are here."""
-    from napari_deblur.weights.registry import classifier_entry, registry
+    from napari_deblur.weights.registry import classifier_entry, correction_entry, registry
 
     known = registry()
     if not known.models:
@@ -42,6 +42,10 @@ def list_models() -> None:
     if classifier is not None:
         say("auto: the model of the blur's size class, or the default")
         say(_describe(classifier))
+    correction = correction_entry()
+    if correction is not None:
+        say("correction of refined kernels, with every model:")
+        say(_describe(correction))
 
 
 @models_app.command()

@@ -12,6 +12,7 @@ __all__ = [
     "FIXED_FEATURES",
     "AnalysisConfig",
     "ClassifierConfig",
+    "CorrectionConfig",
     "Decoder",
     "FrontEnd",
     "Guidance",
@@ -315,3 +316,30 @@ class ClassifierConfig(_Config):
         if not isinstance(inner, Mapping):
             return super().from_dict(values)
         return super().from_dict({**values, "analysis": AnalysisConfig.from_dict(inner)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrectionConfig(_Config):
+    """The correction network: a small residual U-Net over maps of the kernel's size.
+
+    Attributes
+    ----------
+    kernel_size
+        Side in pixels of the largest kernels that it was trained on, odd; it takes any.
+    evidence
+        Maps that enter (see `napari_deblur.blur.evidence`).
+    channels
+        Channels of the finest level; twice as many on the two below it.
+    depth
+        Residual blocks on each level, on the way down and up.
+    """
+
+    kernel_size: int
+    evidence: int = 10
+    channels: int = 24
+    depth: int = 1
+
+    def __post_init__(self) -> None:
+        self._whole("kernel_size", 3, odd=True)
+        for name in ("evidence", "channels", "depth"):
+            self._whole(name, 1)

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
     from napari_deblur.networks.config import AnalysisConfig, Head
 
-__all__ = ["KernelHead", "PaperDecoder", "ResidualDecoder", "crop_centre", "make_decoder"]
+__all__ = [
+    "KernelHead",
+    "PaperDecoder",
+    "ResidualBlock",
+    "ResidualDecoder",
+    "crop_centre",
+    "group_count",
+    "make_decoder",
+    "resize_maps",
+]
 
 # Sum below which a map counts as empty: far under what any useful map of positive values has.
 _SMALLEST_SUM = 1e-6
@@ -70,25 +79,26 @@ class PaperDecoder(nn.Module):
         return narrowed
 
 
-class _ResidualBlock(nn.Module):
+class ResidualBlock(nn.Module):
     """Two convolutions around a skip, with a per-channel offset from the mean over the map."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(_groups(width), width)
+        self.norm = nn.GroupNorm(group_count(width), width)
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.context = nn.Linear(width, width)
         self.second = nn.Conv2d(width, width, 3, padding=1)
         start_zero(self.second)  # the block starts as the identity
 
     def forward(self, maps: Tensor) -> Tensor:
+        """``(B, width, H, W)`` to the same shape."""
         inner = self.first(self.norm(maps).relu())
         inner = inner + self.context(inner.mean(dim=(-2, -1)))[..., None, None]
         result: Tensor = maps + self.second(inner.relu())
         return result
 
 
-def _groups(width: int) -> int:
+def group_count(width: int) -> int:
     """Return groups for a group norm: about eight channels each, and a divisor of the width."""
     return next(groups for groups in range(max(1, width // 8), 0, -1) if width % groups == 0)
 
@@ -109,7 +119,7 @@ class ResidualDecoder(nn.Module):
         self.channels = widths[0]
 
         def blocks(width: int) -> nn.Sequential:
-            return nn.Sequential(*(_ResidualBlock(width) for _ in range(depth)))
+            return nn.Sequential(*(ResidualBlock(width) for _ in range(depth)))
 
         # Three more channels say where a lag lies: across, down, and how far from lag 0.
         self.enter = nn.ModuleList(
@@ -124,7 +134,7 @@ class ResidualDecoder(nn.Module):
             nn.Conv2d(coarse, fine, 1) for fine, coarse in itertools.pairwise(widths)
         )
         self.decode = nn.ModuleList(blocks(width) for width in widths[:-1])
-        self.last = nn.GroupNorm(_groups(widths[0]), widths[0])
+        self.last = nn.GroupNorm(group_count(widths[0]), widths[0])
 
     def forward(self, statistics: Sequence[Tensor]) -> Tensor:
         """Lag maps per level, finest first, to ``(B, channels, 2R + 1, 2R + 1)``."""
@@ -132,7 +142,7 @@ class ResidualDecoder(nn.Module):
         for level, encode in enumerate(self.encode):
             maps = self.lower[level - 1](stack[-1]) if level else None
             if level < len(statistics):
-                lags = _resize(statistics[level], self.sides[level])
+                lags = resize_maps(statistics[level], self.sides[level])
                 entered = self.enter[level](
                     torch.cat((append_flips(lags), _positions(lags)), dim=1)
                 )
@@ -140,7 +150,7 @@ class ResidualDecoder(nn.Module):
             stack.append(encode(maps))
         result = stack.pop()
         for level in range(len(stack) - 1, -1, -1):
-            risen = _resize(self.raise_[level](result), self.sides[level])
+            risen = resize_maps(self.raise_[level](result), self.sides[level])
             result = self.decode[level](stack.pop() + risen)
         finished: Tensor = self.last(result).relu()
         return finished
@@ -153,7 +163,8 @@ def _encoder_sides(side: int, levels: int) -> list[int]:
     return sides
 
 
-def _resize(maps: Tensor, side: int) -> Tensor:
+def resize_maps(maps: Tensor, side: int) -> Tensor:
+    """Interpolate square maps ``(B, C, L, L)`` to another odd side; lag 0 stays in the middle."""
     if maps.shape[-1] == side:
         return maps
     return functional.interpolate(maps, size=(side, side), mode="bilinear", align_corners=True)

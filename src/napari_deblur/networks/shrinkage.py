@@ -155,12 +155,18 @@ class _Stage(nn.Module):
         filters = self.mixture @ self.get_buffer("basis")
         # Both banks of filters are folded into the layers beside them.
         inwards, outwards = self.expand @ filters, filters.T @ self.contract
-        layers = [each.to(precision) for each in (inwards, self.bias[:, None], outwards)]
+        # What the middle pixels count is told by all others, as no filter sees a patch's mean; their
+        # place takes the bias.
+        middle = self.side**2 // 2
+        inwards = torch.cat(
+            (inwards[:, :middle], self.bias[:, None], inwards[:, middle + 1 :]), dim=1
+        )
+        layers = (inwards.to(precision), outwards.to(precision))
         target = torch.stack([self._shrunk(image, *layers) for image in estimate.flatten(0, 1)])
         power = _power(filters.view(-1, 1, self.side, self.side), term.shape) + _LEAST_POWER
         return solve_data_step(term, target.view_as(estimate), self.weight(noise_sigma), power)
 
-    def _shrunk(self, image: Tensor, inwards: Tensor, bias: Tensor, outwards: Tensor) -> Tensor:
+    def _shrunk(self, image: Tensor, inwards: Tensor, outwards: Tensor) -> Tensor:
         """Sum of the shrunk responses of one image (h, w), each correlated with its filter."""
         reach, (height, width) = self.side // 2, image.shape
         padded = functional.pad(image[None], (reach,) * 4, mode="circular")[0]
@@ -168,59 +174,81 @@ class _Stage(nn.Module):
         spread = padded.new_zeros(height + 2 * reach, width + 2 * reach)
         for top in range(0, height, rows):
             strip = slice(top, min(top + rows, height) + 2 * reach)
-            patches = _Gather.apply(padded[strip], self.side)  # type: ignore[no-untyped-call]
-            if inwards.dtype != image.dtype:
-                # Filters do not see a patch's mean: without it rounding errors are small, too.
-                patches = (patches - patches[len(patches) // 2]).to(inwards.dtype)
-            hidden = torch.addmm(bias, inwards, patches).relu_()
-            wanted = (outwards @ hidden).to(image.dtype)
+            patches = _Gather.apply(  # type: ignore[no-untyped-call]
+                padded[strip], self.side, inwards.dtype
+            )
+            wanted = outwards @ _rectified(inwards @ patches)
             spread[strip] += _Scatter.apply(wanted, width)  # type: ignore[no-untyped-call]
         return _wrapped(spread, reach)
 
 
+def _rectified(values: Tensor) -> Tensor:
+    """ReLU in place."""
+    if values.dtype != torch.bfloat16 or values.requires_grad:
+        return values.relu_()
+    # Read as an integer, a negative number is one too; processors clamp integers five times as fast.
+    values.view(torch.int16).clamp_(min=0)
+    return values
+
+
 def _patches(image: Tensor, side: int) -> Tensor:
-    """All square patches of (H, W) as columns (side^2, (H - side + 1) (W - side + 1))."""
-    # Copied from a view: ten times faster on a processor than `functional.unfold`.
-    views = image.unfold(0, side, 1).unfold(1, side, 1)
-    return views.permute(2, 3, 0, 1).reshape(side * side, -1)
+    """All square patches of (H, W), as a view (side, side, H - side + 1, W - side + 1)."""
+    return image.unfold(0, side, 1).unfold(1, side, 1).permute(2, 3, 0, 1)
 
 
-def _summed(patches: Tensor, width: int) -> Tensor:
-    """Adjoint of `_patches`: add columns where the patches lie; `width` of them lie in a row."""
-    side = math.isqrt(len(patches))
-    stack = patches.view(side, side, -1, width)
-    height = stack.shape[2]
-    image = patches.new_zeros(height + side - 1, width + side - 1)
-    for row in range(side):
-        for column in range(side):
-            image[row : row + height, column : column + width] += stack[row, column]
-    return image
+def _summed(patches: Tensor) -> Tensor:
+    """Adjoint of `_patches`, in float32 at least: add patches where they lie."""
+    side, _, height, width = patches.shape
+    reach = side - 1
+    # With zeros around, a view that is shifted by a patch's row and column is summed in one go; those
+    # beside one row serve the next, too.
+    padded = functional.pad(patches, (0, reach, reach, reach))
+    plane, row = padded.stride(1), padded.stride(2)
+    shifted = padded.as_strided(
+        (side, side, height + reach, width + reach),
+        (side * plane - row, plane - 1, row, 1),
+        padded.storage_offset() + reach * row,
+    )
+    return shifted.sum((0, 1), dtype=torch.promote_types(patches.dtype, torch.float32))
 
 
 class _Gather(torch.autograd.Function):
-    """`_patches`, with its adjoint for the gradient."""
+    """Patches of (H, W) as columns (side^2, n) of a type, less their middle pixel, which is 1."""
 
     @staticmethod
-    def forward(ctx: Any, image: Tensor, side: int) -> Tensor:
-        ctx.width = image.shape[1] - side + 1
-        return _patches(image, side)
+    def forward(ctx: Any, image: Tensor, side: int, dtype: torch.dtype) -> Tensor:
+        ctx.side, ctx.width = side, image.shape[1] - side + 1
+        patches = _patches(image, side)
+        # Small numbers lose little to rounding.  Left alone, torch would choose a slow layout.
+        small = patches.new_empty(patches.shape)
+        torch.sub(patches, patches[side // 2, side // 2], out=small)
+        columns = small.view(side * side, -1).to(dtype)
+        columns[side * side // 2] = 1
+        return columns
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _summed(gradient, ctx.width), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        side = ctx.side
+        patches = gradient.view(side, side, -1, ctx.width).clone()
+        middle = side // 2
+        patches[middle, middle] = 0
+        patches[middle, middle] = -patches.sum((0, 1))
+        return _summed(patches), None, None
 
 
 class _Scatter(torch.autograd.Function):
-    """`_summed`, with its adjoint for the gradient."""
+    """Columns (side^2, n), `width` of which lie in a row, added where the patches lie."""
 
     @staticmethod
-    def forward(ctx: Any, patches: Tensor, width: int) -> Tensor:
-        ctx.side = math.isqrt(len(patches))
-        return _summed(patches, width)
+    def forward(ctx: Any, columns: Tensor, width: int) -> Tensor:
+        side = math.isqrt(len(columns))
+        ctx.side, ctx.dtype = side, columns.dtype
+        return _summed(columns.view(side, side, -1, width))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _patches(gradient, ctx.side), None
+        columns = _patches(gradient, ctx.side).flatten(2).flatten(0, 1)
+        return columns.to(ctx.dtype), None
 
 
 def _wrapped(spread: Tensor, reach: int) -> Tensor:

@@ -46,7 +46,7 @@ class WeightsEntry:
         Hash of its bytes in hexadecimal.
     size : int
         Its size in bytes.
-    kind : {"analysis", "synthesis", "classifier"}
+    kind : {"analysis", "synthesis", "classifier", "correction"}
         Which network it holds.
     preset : str
         Name of the architecture.

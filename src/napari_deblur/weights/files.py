@@ -18,7 +18,13 @@ from napari_deblur.errors import DeblurError, InputError, WeightsError
 from napari_deblur.files.atomic import atomic_path
 from napari_deblur.networks.analysis import AnalysisNetwork
 from napari_deblur.networks.classifier import BlurSizeClassifier
-from napari_deblur.networks.config import AnalysisConfig, ClassifierConfig, SynthesisConfig
+from napari_deblur.networks.config import (
+    AnalysisConfig,
+    ClassifierConfig,
+    CorrectionConfig,
+    SynthesisConfig,
+)
+from napari_deblur.networks.correction import KernelCorrection
 from napari_deblur.networks.synthesis import SynthesisNetwork
 from napari_deblur.weights.header import (
     KEY,
@@ -37,12 +43,13 @@ if TYPE_CHECKING:
 
 __all__ = ["WeightsFile", "open_network", "read_weights", "save_weights"]
 
-Config = AnalysisConfig | SynthesisConfig | ClassifierConfig
+Config = AnalysisConfig | SynthesisConfig | ClassifierConfig | CorrectionConfig
 
 _CONFIGS: dict[Kind, type[Config]] = {
     "analysis": AnalysisConfig,
     "synthesis": SynthesisConfig,
     "classifier": ClassifierConfig,
+    "correction": CorrectionConfig,
 }
 _STORED = (torch.float32, torch.bfloat16)
 _AGAIN = "fetch or copy the file again"
@@ -54,7 +61,7 @@ class WeightsFile:
 
     Attributes
     ----------
-    kind : {"analysis", "synthesis", "classifier"}
+    kind : {"analysis", "synthesis", "classifier", "correction"}
         Which network it is.
     config : dict
         Its architecture.
@@ -89,9 +96,9 @@ def save_weights(
         File to write, named ``*.safetensors``.
     module : torch.nn.Module
         The network; its state is taken from whatever device it is on.
-    kind : {"analysis", "synthesis", "classifier"}
+    kind : {"analysis", "synthesis", "classifier", "correction"}
         Which network it is.
-    config : AnalysisConfig, SynthesisConfig or ClassifierConfig
+    config : AnalysisConfig, SynthesisConfig, ClassifierConfig or CorrectionConfig
         The architecture that `module` was built from.
     provenance : mapping
         Training data, recipe, steps, versions, figures: whatever JSON holds.
@@ -184,7 +191,7 @@ def open_network(path: str | os.PathLike[str], sha256: str | None = None) -> nn.
 
     Returns
     -------
-    AnalysisNetwork, SynthesisNetwork or BlurSizeClassifier
+    AnalysisNetwork, SynthesisNetwork, BlurSizeClassifier or KernelCorrection
         On the CPU, float32, in evaluation mode.  The state of torch's random generator is
         as it was.
 
@@ -211,7 +218,9 @@ def _build(kind: Kind, config: Mapping[str, Any]) -> nn.Module:
         return AnalysisNetwork(AnalysisConfig.from_dict(config))
     if kind == "synthesis":
         return SynthesisNetwork(SynthesisConfig.from_dict(config))
-    return BlurSizeClassifier(ClassifierConfig.from_dict(config))
+    if kind == "classifier":
+        return BlurSizeClassifier(ClassifierConfig.from_dict(config))
+    return KernelCorrection(CorrectionConfig.from_dict(config))
 
 
 class _Unfilled(TorchFunctionMode):

@@ -28,7 +28,7 @@ __all__ = [
     "sha256_of",
 ]
 
-Kind = Literal["analysis", "synthesis", "classifier"]
+Kind = Literal["analysis", "synthesis", "classifier", "correction"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """Kinds of networks that a weights file may hold."""
@@ -49,7 +49,7 @@ class WeightsHeader:
 
     Attributes
     ----------
-    kind : {"analysis", "synthesis", "classifier"}
+    kind : {"analysis", "synthesis", "classifier", "correction"}
         Which network it is.
     config : dict
         Its architecture, as the ``from_dict`` of the kind's configuration takes it.

@@ -15,6 +15,8 @@ from napari_deblur.weights.registry_text import parse_registry
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from napari_deblur.weights.header import Kind
+
 __all__ = [
     "MODEL_FILES",
     "ModelEntry",
@@ -22,6 +24,7 @@ __all__ = [
     "Trained",
     "WeightsEntry",
     "classifier_entry",
+    "correction_entry",
     "find_model",
     "find_weights",
     "local_model",
@@ -103,7 +106,16 @@ def _is_folder(wanted: object) -> TypeGuard[str | os.PathLike[str]]:
 
 def classifier_entry() -> WeightsEntry | None:
     """Return the entry of the blur-size classifier; None where this version has none."""
-    return next((each for each in registry().files.values() if each.kind == "classifier"), None)
+    return _only("classifier")
+
+
+def correction_entry() -> WeightsEntry | None:
+    """Return the entry of the correction network; None where this version has none."""
+    return _only("correction")
+
+
+def _only(kind: Kind) -> WeightsEntry | None:
+    return next((each for each in registry().files.values() if each.kind == kind), None)
 
 
 def pair_of_class(limits: tuple[int, int]) -> str | None:
