@@ -35,6 +35,8 @@ def fields() -> ShrinkageFields:
     fields = ShrinkageFields(stages=2, filter_size=3, channels=20).double()
     for parameter in fields.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
+    for stage in fields.stages:  # made in float32
+        stage.basis -= stage.basis.mean(dim=1, keepdim=True)
     return fields
 
 
@@ -57,7 +59,7 @@ def test_a_stage_solves_its_normal_equations(fields: ShrinkageFields) -> None:
     with torch.no_grad():
         found = stage(estimate, data_term(blurry, kernel), sigma, torch.float64)[0, 0].numpy()
         weight = float(stage.weight(sigma))
-        bank = (stage.mixture @ stage.get_buffer("basis").double()).view(-1, 3, 3).numpy()
+        bank = (stage.mixture @ stage.get_buffer("basis")).view(-1, 3, 3).numpy()
     expand, bias, contract = (
         each.detach().numpy() for each in (stage.expand, stage.bias, stage.contract)
     )

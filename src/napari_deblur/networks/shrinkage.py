@@ -155,7 +155,7 @@ class _Stage(nn.Module):
         filters = self.mixture @ self.get_buffer("basis")
         # Both banks of filters are folded into the layers beside them.
         inwards, outwards = self.expand @ filters, filters.T @ self.contract
-        # What the middle pixels count is told by all others, as no filter sees a patch's mean; their
+        # No filter sees a patch's mean: the middle pixel can be taken off all of them, and its
         # place takes the bias.
         middle = self.side**2 // 2
         inwards = torch.cat(
@@ -186,7 +186,7 @@ def _rectified(values: Tensor) -> Tensor:
     """ReLU in place."""
     if values.dtype != torch.bfloat16 or values.requires_grad:
         return values.relu_()
-    # Read as an integer, a negative number is one too; processors clamp integers five times as fast.
+    # A negative number is one as an integer, too; processors clamp those five times as fast.
     values.view(torch.int16).clamp_(min=0)
     return values
 
@@ -200,8 +200,8 @@ def _summed(patches: Tensor) -> Tensor:
     """Adjoint of `_patches`, in float32 at least: add patches where they lie."""
     side, _, height, width = patches.shape
     reach = side - 1
-    # With zeros around, a view that is shifted by a patch's row and column is summed in one go; those
-    # beside one row serve the next, too.
+    # With zeros around, a view that shifts each image of pixels by their place in the patch is
+    # summed in one go; zeros behind a row serve the next one, too.
     padded = functional.pad(patches, (0, reach, reach, reach))
     plane, row = padded.stride(1), padded.stride(2)
     shifted = padded.as_strided(
