@@ -33,6 +33,7 @@ __all__ = [
     "energy",
     "resize_kernel",
     "straight_start",
+    "unclipped",
 ]
 
 EDGE_COST: Final = 3e-4
@@ -160,7 +161,7 @@ def alternate_each(
     for turn in turns:
         batch = torch.from_numpy(kernels).to(images[0])
         sparsity, share = schedule.sparsity_at(scale, turn), schedule.share_at(turn)
-        blurry = _unclipped(_repeated(images, len(kernels)), batch, clipped)
+        blurry = unclipped(_repeated(images, len(kernels)), batch, clipped)
         edges = strongest_of_all([schedule.latent(each, batch, sparsity) for each in blurry], share)
         equations = [
             normal_equations(sharp, differences(image), size)
@@ -177,9 +178,10 @@ def _repeated(images: Sequence[Tensor], count: int) -> list[Tensor]:
     return [image.expand(count, -1, -1, -1) for image in images]
 
 
-def _unclipped(
+def unclipped(
     images: Sequence[Tensor], kernel: Tensor, clipped: Sequence[Tensor] | None
 ) -> list[Tensor]:
+    """Predict the saturated pixels of images (B, 1, H, W) from the others by a kernel (B, m, m)."""
     if clipped is None:
         return list(images)
     return [
@@ -250,7 +252,7 @@ def energies(
     """
     batch = torch.from_numpy(kernels).to(images[0])
     total, count = np.zeros(len(kernels)), 0
-    for image in _unclipped(_repeated(images, len(kernels)), batch, clipped):
+    for image in unclipped(_repeated(images, len(kernels)), batch, clipped):
         latent = sparse_edges(image, batch, sparsity)
         rest = convolve(latent, batch, boundary="replicate") - image
         margin = min(kernels.shape[-1] // 2, *(side // 6 for side in image.shape[-2:]))

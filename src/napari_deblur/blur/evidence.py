@@ -1,9 +1,9 @@
 """What an image says of a kernel that is nearly right: maps of the kernel's size.
 
-Each least-squares step of the alternation (`napari_deblur.blur.alternation`) reads the kernel from an
-image of few edges.  How its result differs from the kernel that the edges were found with, and what
-that kernel leaves unexplained at each lag, tells where the kernel errs, though not directly: edges
-that are missing or too straight leave traces of their own.  The correction network
+Each least-squares step of the alternation (`napari_deblur.blur.alternation`) reads the kernel from
+an image of few edges.  How its result differs from the kernel that the edges were found with, and
+what that kernel leaves unexplained at each lag, tells where the kernel errs, though not directly:
+edges that are missing or too straight leave traces of their own.  The correction network
 (`napari_deblur.networks.correction`) learns to tell one from the other.
 """
 
@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_deblur.blur.alternation import unclipped
 from napari_deblur.blur.edges import differences, sparse_edges, strongest_of_all
 from napari_deblur.blur.kernel_step import NormalEquations, normal_equations, solve_kernel
 
@@ -31,6 +32,7 @@ _EDGES_OF_NOISE: Final = 3.0  # an edge costs at least so many times the noise's
 _RIDGE: Final = 1e-2
 # Bring the maps to the range of the kernel, whose peak is 1.
 _RESIDUAL_SCALE: Final = 3.0
+_LEAST_ENERGY: Final = 1e-6  # of gradients; an image of few edges may be flat
 _NOISE_SCALE: Final = 30.0
 
 EVIDENCE: Final = 4 + 2 * sum(len(shares) for _, shares in _READINGS)
@@ -39,7 +41,11 @@ EVIDENCE: Final = 4 + 2 * sum(len(shares) for _, shares in _READINGS)
 
 @torch.no_grad()
 def kernel_evidence(
-    images: Sequence[Tensor], kernel: NDArray[np.float32], variance: float
+    images: Sequence[Tensor],
+    kernel: NDArray[np.float32],
+    variance: float,
+    *,
+    clipped: Sequence[Tensor] | None = None,
 ) -> NDArray[np.float32]:
     """Collect what blurry images say of a kernel.
 
@@ -51,6 +57,8 @@ def kernel_evidence(
         The kernel in question, m odd, sum 1.
     variance : float
         That of the images' noise.
+    clipped : sequence of Tensor of bool, each of shape (1, 1, H, W), optional
+        Saturated pixels, as for `napari_deblur.blur.alternation.alternate`.
 
     Returns
     -------
@@ -68,6 +76,7 @@ def kernel_evidence(
     """
     size, peak = kernel.shape[-1], float(kernel.max())
     batch = torch.from_numpy(np.ascontiguousarray(kernel))[None].to(images[0])
+    images = unclipped(images, batch, clipped)
     blurry = [differences(image) for image in images]
     maps = [kernel / peak]
     for penalty, shares in _READINGS:
@@ -99,7 +108,7 @@ def _residual(equations: NormalEquations, kernel: NDArray[np.float32]) -> NDArra
     spectrum = scipy.fft.rfft2(auto, grid) * scipy.fft.rfft2(kernel.astype(np.float64), grid)
     inner = slice(size - 1, 2 * size - 1)
     explained = scipy.fft.irfft2(spectrum, grid)[inner, inner]
-    return np.asarray((cross - explained) / (auto[size - 1, size - 1] + 1e-12))
+    return np.asarray((cross - explained) / max(auto[size - 1, size - 1], _LEAST_ENERGY))
 
 
 def _auto_correlation(kernel: NDArray[np.float32]) -> NDArray[np.float64]:

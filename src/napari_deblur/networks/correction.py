@@ -1,10 +1,10 @@
 """The correction network: what is left wrong with a kernel that alternation found, put right.
 
-Alternating with an image of few edges ends beside the true kernel: edges that are not there, or are
-too straight, bias every least-squares step in the same way, however often it is repeated.  How
-they do can be learned.  The network sees the kernel, what single steps from it would make of it, and
-what it leaves unexplained (`napari_deblur.blur.evidence`), all maps of the kernel's size, and adds
-what is missing.
+Alternating with an image of few edges ends beside the true kernel: edges that are not there, or
+are too straight, bias every least-squares step in the same way, however often it is repeated.  How
+they do can be learned.  The network sees the kernel, what single steps from it would make of it,
+and what it leaves unexplained (`napari_deblur.blur.evidence`), all maps of the kernel's size, and
+adds what is missing.
 """
 
 from __future__ import annotations
