@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch.nn import functional
+
+from napari_deblur.blur.shrinking import shrink_image
 
 __all__ = ["shrink_clipped", "shrink_image"]
 
 _CLIPPED_SHARE = 0.05  # of the pixels that a pixel of a shrunk image is made of
-
-
-def shrink_image(image: torch.Tensor, factor: float) -> torch.Tensor:
-    """Scale (B, C, h, w) by `factor`, at most 1, without aliasing.
-
-    Two pixels are left at least, without which a thin image has no gradient.
-    """
-    if factor == 1:
-        return image
-    size = [max(2, round(side * factor)) for side in image.shape[-2:]]
-    return functional.interpolate(image, size=size, mode="bilinear", antialias=True)
 
 
 def shrink_clipped(clipped: torch.Tensor, factor: float) -> torch.Tensor:
