@@ -1,8 +1,8 @@
 """The last step to a kernel: what refinement leaves wrong with it, put right by a network.
 
 The correction network sees the kernel and what single least-squares steps make of it (see
-`napari_deblur.networks.correction`).  It belongs to no model: it corrects what the refinement found,
-whichever network had the first word.
+`napari_deblur.networks.correction`).  It belongs to no model: it corrects what the refinement
+found, whichever network had the first word.
 """
 
 from __future__ import annotations

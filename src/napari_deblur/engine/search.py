@@ -1,4 +1,4 @@
-"""Looking for a kernel of any size: the network's, refined, on a wider support where need be."""
+"""Looking for a kernel of any size: the network's, refined, on a wider support, corrected."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from napari_deblur.blur.alternation import resize_kernel
 from napari_deblur.blur.kernel import delta_kernel
 from napari_deblur.engine.comparison import Comparison
+from napari_deblur.engine.correction import correct_kernel
 from napari_deblur.engine.estimation import Estimate, estimate
 from napari_deblur.engine.pair import LARGEST_KERNEL
 from napari_deblur.engine.plans import choose_tile
@@ -67,7 +68,21 @@ def find_kernel(
     if told is not None or not plan.sizes:
         plan = SizePlan((told or pair.kernel_size,))
     comparison = Comparison(frames, pair.kernel_size, pair.device)
+    found = yield from _search(pair, frames, options, plan, comparison)
+    if options.refine == 0 or not found.informative:
+        return found
+    corrected = correct_kernel(comparison.views, found.kernel, pair.device)
+    return Estimate(corrected, informative=True)
 
+
+def _search(
+    pair: Pair,
+    frames: Sequence[tuple[Picture, Region]],
+    options: Options,
+    plan: SizePlan,
+    comparison: Comparison,
+) -> Generator[Progress, None, Estimate]:
+    """The kernel of the best of the plan's sizes, on a wider support where it is cut off."""
     starts: dict[float, Estimate] = {}
 
     def start_at(factor: float) -> Generator[Progress, None, Estimate]:
@@ -98,7 +113,8 @@ def find_kernel(
             NothingToEstimateWarning,
             stacklevel=2,
         )
-    if told is not None or options.refine == 0 or not found.informative:
+    told = options.kernel_size is not None
+    if told or options.refine == 0 or not found.informative:
         return found
     while _is_cut_off(found.kernel) and found.kernel.shape[-1] < LARGEST_KERNEL:
         wider = min(2 * found.kernel.shape[-1] - 1, LARGEST_KERNEL)
