@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import napari_deblur
-from napari_deblur.blur.kernel import delta_kernel, resize_kernel_support
+from napari_deblur.blur.kernel import delta_kernel, kernel_support, resize_kernel_support
 from napari_deblur.engine import plans
 from napari_deblur.engine.pair import load_pair
 from napari_deblur.engine.plans import receptive_radius
@@ -111,13 +111,40 @@ def test_the_scale_of_the_values_does_not_matter(model, blurry):
     assert np.abs(np.clip((scaled - 100) / 3 - 7, 0, None) - np.clip(sharp, 0, None)).max() < 0.5
 
 
-def test_colour_equals_its_channels_deblurred_alone(model, blurry):
+def test_channels_that_are_named_equal_each_deblurred_alone(model, blurry):
     image, kernel = blurry
+    options = {"model": model, "device": "cpu", "noise": 1.0}
     other = np.ascontiguousarray(image[::-1])
-    colour = np.stack([image, other, image], axis=-1)
-    together = napari_deblur.deblur(colour, kernel, model=model, device="cpu", noise=1.0)
-    alone = napari_deblur.deblur(other, kernel, model=model, device="cpu", noise=1.0)
+    channels = np.stack([image, other, image], axis=-1)
+    together = napari_deblur.deblur(channels, kernel, channel_axis=-1, **options)
+    alone = napari_deblur.deblur(other, kernel, **options)
     np.testing.assert_array_equal(together[..., 1], alone)
+    rgb = napari_deblur.deblur(channels, kernel, **options)
+    assert (rgb != together).any()
+
+
+def test_of_rgb_the_network_corrects_the_luma(monkeypatch, model, blurry):
+    monkeypatch.setattr("napari_deblur.engine.pair.convolution_dtype", lambda _: torch.float32)
+    image, kernel = blurry
+    colour = np.stack([image, image[::-1], image[:, ::-1]], axis=-1).astype(np.float32) / 255
+    deblurred = napari_deblur.deblur(
+        colour, kernel, model=model, device="cpu", noise=0.01, value_range=(0, 1), tile=64
+    )
+    network = load_pair(model, torch.device("cpu")).synthesis
+    bare = resize_kernel_support(kernel, kernel_support(kernel, fraction=0))
+    guide = resize_kernel_support(kernel, network.config.kernel_size)
+    blurry_channels = torch.from_numpy(colour).permute(2, 0, 1)[:, None]
+    noise, weights = torch.full((3,), 0.01), torch.tensor([0.299, 0.587, 0.114])
+    with torch.inference_mode():
+        found = network.deconvolve(blurry_channels, torch.from_numpy(bare).expand(3, -1, -1), noise)
+        lumas = [
+            (each * weights.view(3, 1, 1, 1)).sum(0, keepdim=True)
+            for each in (blurry_channels, *found)
+        ]
+        change = network.improve(lumas, torch.from_numpy(guide)[None], noise[:1])
+    assert float(change.abs().max()) > 1e-3
+    expected = (found[0] + change)[:, 0].permute(1, 2, 0).clamp(0, 1).numpy()
+    np.testing.assert_allclose(deblurred, expected, rtol=0, atol=1e-5)
 
 
 def test_a_network_for_rgb_takes_grey_images_too(tmp_path, blurry):

@@ -24,6 +24,7 @@ from napari_deblur.engine.plans import (
     choose_block,
     choose_tile,
     count_steps,
+    sees_luma,
 )
 from napari_deblur.engine.progress import Progress, count_up, counted, with_smaller_tiles
 from napari_deblur.engine.restoration import Restored, restore
@@ -125,9 +126,7 @@ def _deblur(
     halo = min(cut_halo, max(_SMALLEST_HALO, _SUPPORTS_AROUND * kernel_support(widest)))
     blocks = [part.owned for part in plan_tiles(layout.size, choose_block(pair, cut_halo), 0)]
     pieces = [_plan_pieces(field.grid, block, halo, cut_halo) for block in blocks]
-    total = sum(
-        count_steps(pair, piece.size, layout.channels, tile) for part in pieces for piece in part
-    )
+    total = sum(count_steps(pair, layout, piece.size, tile) for part in pieces for piece in part)
     progress = count_up("deblur", total)
     yield next(progress)
     for block, parts in zip(blocks, pieces, strict=True):
@@ -136,7 +135,8 @@ def _deblur(
         for piece in parts:
             image = picture.read(piece.source)
             clipped = layout.clipped(image) if fills else None
-            plan = Plan((), tile, field.kernels[piece.cell], steps=0)
+            kernel = field.kernels[piece.cell]
+            plan = Plan((), tile, kernel, steps=0, luma=sees_luma(pair, layout))
             steps = deblur_block(pair, image, plan, noise, clipped)
             sharp = yield from counted(steps, progress)
             weights = field.grid.weights(piece.cell, piece.counts, _RAMP)

@@ -67,6 +67,8 @@ class Layout:
         Working values are those of the array, scaled, to this power.
     saturation : float
         Values of the array from here up are clipped; infinite if none is.
+    rgb : bool
+        Whether the channels are red, green and blue, which mostly show the same.
     """
 
     shape: tuple[int, ...]
@@ -79,6 +81,7 @@ class Layout:
     ceiling: float
     gamma: float = 1.0
     saturation: float = math.inf
+    rgb: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -297,6 +300,8 @@ def layout_within(
         ceiling=ceiling,
         gamma=float(gamma),
         saturation=float(saturation),
+        # Whoever names the axis of channels may have any, each with a scene of its own.
+        rgb=channel_axis is None and axis is not None and array.shape[axis] - alpha == 3,
     )
 
 

@@ -22,7 +22,7 @@ __all__ = ["Region", "busiest_part", "find_region", "luma", "restrict", "restric
 
 Frame = TypeVar("Frame")
 
-_RED_GREEN_BLUE = (0.299, 0.587, 0.114)  # Rec. 601
+RED_GREEN_BLUE = (0.299, 0.587, 0.114)  # Rec. 601
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def busiest_part(strength: NDArray[np.float32], largest: int) -> Window:
 
 def luma(working: NDArray[np.float32]) -> NDArray[np.float32]:
     """Luma (h, w) of a working image (C, h, w): Rec. 601 of RGB, the channels' mean otherwise."""
-    weights = _RED_GREEN_BLUE if len(working) == 3 else (1 / len(working),) * len(working)
+    weights = RED_GREEN_BLUE if len(working) == 3 else (1 / len(working),) * len(working)
     return np.tensordot(np.asarray(weights, np.float32), working, axes=1)
 
 

@@ -135,7 +135,7 @@ def _deblur_part(
 
     def steps(side: int) -> Generator[Progress, None, int]:
         layout = run.picture.layout
-        plan = plan_blocks(run.pair, layout.size, part, layout.channels, run.kernel, side)
+        plan = plan_blocks(run.pair, layout, part, run.kernel, side)
         yield from _deblur_blocks(run, part, plan, keep)
         return side
 

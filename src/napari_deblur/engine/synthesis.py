@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -16,6 +16,7 @@ from napari_deblur.blur.alternation import resize_kernel
 from napari_deblur.blur.kernel import kernel_support, resize_kernel_support
 from napari_deblur.engine.clipped import unclipped
 from napari_deblur.engine.plans import batch_channels, plan_unet
+from napari_deblur.engine.region import RED_GREEN_BLUE
 from napari_deblur.engine.transfers import Direct
 from napari_deblur.errors import WeightsError
 from napari_deblur.networks.fold import fold
@@ -105,15 +106,16 @@ def start_block(
     clipped : ndarray of shape (C, h, w), bool, optional
         Saturated pixels, whose values are predicted from all others.
     wanted : tuple of slice, optional
-        Rows and columns that the result is kept of; it is 0 far from them.
+        Rows and columns that the result is kept of; far from them nothing is made of it.
 
     Returns
     -------
     callable
         Waits until the device is done, and returns an array of shape (C, h, w), float32, or raises
         `WeightsError` when it is not finite.  Networks for RGB get RGB as it is, and any other
-        channel alone as a grey RGB image, of whose result the mean is taken; one-channel networks
-        get every channel alone.
+        channel alone as a grey RGB image, of whose result the mean is taken.  One-channel networks
+        get every channel alone; of RGB images their U-Net gets the luma (see
+        `napari_deblur.engine.plans.sees_luma`).
     """
     kernel = resize_kernel_support(plan.kernel, kernel_support(plan.kernel, fraction=0))
     unet = _fold(pair, kernel)
@@ -121,10 +123,21 @@ def start_block(
         image = unclipped(pair, image, kernel, clipped)
     result = np.empty_like(image)
     waits = []
-    for part in batch_channels(pair, len(image)):
-        batch = _make_batch(pair, transfers.send(image[part]), kernel, noise[part])
-        sharp = yield from _deblur_batch(pair, unet, batch, plan.tile, wanted)
+
+    def fetch(part: slice, sharp: torch.Tensor) -> None:
         waits.append(transfers.fetch(_planes(sharp, part.stop - part.start), result[part]))
+
+    parts = list(batch_channels(pair, len(image)))
+    batches = (
+        _make_batch(pair, transfers.send(image[part]), kernel, noise[part]) for part in parts
+    )
+    if plan.luma:
+        made = yield from _deblur_rgb(pair, unet, list(batches), plan.tile, wanted)
+        for part, sharp in zip(parts, made, strict=True):
+            fetch(part, sharp)
+    else:
+        for part, batch in zip(parts, batches, strict=True):
+            fetch(part, (yield from _deblur_batch(pair, unet, batch, plan.tile, wanted)))
 
     def finish() -> NDArray[np.float32]:
         for wait in waits:
@@ -169,10 +182,40 @@ def _deblur_batch(
     best, *others = _deconvolve(pair, batch)
     yield
     for log_strength in network.log_strengths:
-        result = yield from _improve(pair, unet, batch, [best, *others], tile)
-        best = _pull(result, batch, log_strength)
+        change = yield from _improve(pair, unet, batch, [best, *others], tile)
+        best = _pull(change.add_(best), batch, log_strength)
         yield
-    return (yield from _improve(pair, unet, batch, [best, *others], tile, wanted))
+    change = yield from _improve(pair, unet, batch, [best, *others], tile, wanted)
+    return change.add_(best)
+
+
+def _deblur_rgb(
+    pair: Pair, unet: UNet, batches: Sequence[_Batch], tile: int, wanted: Window | None
+) -> Generator[None, None, list[torch.Tensor]]:
+    """Each channel deconvolved, and changed as the U-Net changes the luma (`sees_luma`)."""
+    weights = torch.tensor(RED_GREEN_BLUE, device=pair.device)
+    shares = [weights[part] for part in batch_channels(pair, len(weights))]
+    deconvolved, lumas = [], []
+    for batch, share in zip(batches, shares, strict=True):
+        images = _deconvolve(pair, batch)
+        deconvolved.append(images[0])
+        lumas.append([_mixed(image, share) for image in (batch.blurry, *images)])
+        yield
+    blurry, *others = (sum(images[1:], start=images[0]) for images in zip(*lumas, strict=True))
+    # What counts as noise is mostly the kernel's error, which is the same in all channels.
+    sigma = sum(
+        (share @ batch.sigma for batch, share in zip(batches, shares, strict=True)),
+        start=torch.zeros((), device=pair.device),
+    )
+    grey = _Batch(blurry, kernel=batches[0].kernel[:1], sigma=sigma[None])
+    change = yield from _improve(pair, unet, grey, others, tile, wanted)
+    return [image + change for image in deconvolved]
+
+
+def _mixed(image: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Weighted sum (1, 1, h, w) of the images (B, 1, h, w) of a batch."""
+    mixed: torch.Tensor = torch.tensordot(weights, image, dims=1)
+    return mixed[None]
 
 
 @torch.inference_mode()
@@ -194,7 +237,10 @@ def _improve(
     tile: int,
     wanted: Window | None = None,
 ) -> Generator[None, None, torch.Tensor]:
-    """What the U-Net makes of the images, tile by tile; a change of the first deconvolved one."""
+    """What the U-Net makes of the images, tile by tile; 0 where it is not wanted.
+
+    That is a change of the first deconvolved image if there are any.
+    """
     result = torch.zeros_like(batch.blurry, memory_format=torch.contiguous_format)
     for part in plan_unet(pair, (result.shape[-2], result.shape[-1]), tile, wanted):
         made = _improve_tile(pair, unet, batch, deconvolved, part)
@@ -210,8 +256,7 @@ def _improve_tile(
     """The result for the tile's whole window."""
     images = [image[..., *part.source] for image in (batch.blurry, *deconvolved)]
     height, width = images[0].shape[-2:]
-    made = unet(pair.synthesis.stack(images, batch.sigma))[..., :height, :width].float()
-    return images[1] + made if deconvolved else made
+    return unet(pair.synthesis.stack(images, batch.sigma))[..., :height, :width].float()
 
 
 def _planes(sharp: torch.Tensor, channels: int) -> torch.Tensor:

@@ -78,6 +78,17 @@ class ShrinkageFields(nn.Module):
             The estimates ``(B, C, H, W)`` of all stages, float32, the first being the Tikhonov
             solution and the last the best.
         """
+        return list(self._estimates(blurry, kernel, noise_sigma))
+
+    def ends(self, blurry: Tensor, kernel: Tensor, noise_sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """First and last of what `forward` returns; those between are not kept."""
+        estimates = self._estimates(blurry, kernel, noise_sigma)
+        first = last = next(estimates)
+        for estimate in estimates:
+            last = estimate
+        return first, last
+
+    def _estimates(self, blurry: Tensor, kernel: Tensor, noise_sigma: Tensor) -> Iterator[Tensor]:
         precision = _precision(blurry)
         # No gradient: the continuation of the image learns nothing, and costs much.
         with torch.autocast(blurry.device.type, enabled=False), torch.no_grad():
@@ -86,7 +97,8 @@ class ShrinkageFields(nn.Module):
         shape, side = (blurry.shape[-2], blurry.shape[-1]), kernel.shape[-1]
         with torch.autocast(blurry.device.type, enabled=False):
             estimates = self._on_torus(padded, term, noise_sigma.to(padded), precision)
-            return [crop_padding(each, shape, side) for each in estimates]
+            for each in estimates:
+                yield crop_padding(each, shape, side)
 
     def _on_torus(
         self, padded: Tensor, term: DataTerm, noise_sigma: Tensor, precision: torch.dtype

@@ -116,7 +116,7 @@ class SynthesisNetwork(nn.Module):
         """
         if self.shrinkage is None:
             return candidates(self.config.front_end, blurry, kernel, noise_sigma)
-        first, *_, best = self.shrinkage(blurry, kernel, noise_sigma)
+        first, best = self.shrinkage.ends(blurry, kernel, noise_sigma)
         return [best, first]
 
     def improve(self, images: list[Tensor], kernel: Tensor, noise_sigma: Tensor) -> Tensor:
