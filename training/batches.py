@@ -26,7 +26,9 @@ __all__ = [
     "KernelBank",
     "PointMaker",
     "View",
+    "orientations",
     "to_luma",
+    "turned",
 ]
 
 View = Literal["luma", "channel", "rgb"]
@@ -65,6 +67,10 @@ class Batch:
     given: torch.Tensor
     sigma: torch.Tensor
     label: torch.Tensor
+
+    def __len__(self) -> int:
+        """Count the samples."""
+        return len(self.blurry)
 
 
 @dataclass(frozen=True)
@@ -173,11 +179,11 @@ class BatchMaker:
         bank = self.bank.kernels
         chosen = torch.from_numpy(rng.integers(0, len(bank), self.batch)).to(bank.device)
         kernel = bank[chosen].float()
-        turns = _orientations(rng, self.batch)
+        turns = orientations(rng, self.batch)
         kernel, given, found = self._with_found(kernel, rng)
         if self.bank.turned:
             kernel, given = (
-                torch.stack([_turned(k, *t) for k, t in zip(kernels, turns, strict=True)])
+                torch.stack([turned(k, *t) for k, t in zip(kernels, turns, strict=True)])
                 for kernels in (kernel, given)
             )
         kernel, given = (each / each.sum(dim=(1, 2), keepdim=True) for each in (kernel, given))
@@ -202,11 +208,11 @@ class BatchMaker:
         chances = self.store.chances(size, self.data)
         images = rng.choice(len(chances), self.batch, p=chances)
         windows = []
-        for image, turn in zip(images.tolist(), _orientations(rng, self.batch), strict=True):
+        for image, turn in zip(images.tolist(), orientations(rng, self.batch), strict=True):
             height, width = self.store.table[image, 1:3].tolist()
             row = int(rng.integers(0, height - size + 1))
             column = int(rng.integers(0, width - size + 1))
-            windows.append(_turned(self.store.window(image, row, column, size), *turn))
+            windows.append(turned(self.store.window(image, row, column, size), *turn))
         return torch.stack(windows).permute(0, 3, 1, 2).float() / 255
 
     def _spoilt(self, kernel: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
@@ -245,11 +251,12 @@ def _points(rng: np.random.Generator, batch: int, size: int) -> torch.Tensor:
     return torch.from_numpy(scenes).view(batch, 1, size, size).expand(-1, 3, -1, -1)
 
 
-def _orientations(rng: np.random.Generator, count: int) -> list[tuple[bool, bool, bool]]:
+def orientations(rng: np.random.Generator, count: int) -> list[tuple[bool, bool, bool]]:
+    """Draw symmetries of the square for `turned`."""
     return [(bool(a), bool(b), bool(c)) for a, b, c in rng.integers(0, 2, (count, 3))]
 
 
-def _turned(image: torch.Tensor, transpose: bool, up: bool, left: bool) -> torch.Tensor:  # noqa: FBT001
+def turned(image: torch.Tensor, transpose: bool, up: bool, left: bool) -> torch.Tensor:  # noqa: FBT001
     """Apply one of the eight symmetries of the square to the first two axes."""
     if transpose:
         image = image.transpose(0, 1)

@@ -20,8 +20,8 @@ def train(  # noqa: PLR0917 - each option of the command is a parameter
     stage: Annotated[
         str,
         typer.Argument(
-            help="decoder, analysis, deconvolution, synthesis, joint, classifier, scales, all, "
-            "ablation or expert."
+            help="decoder, analysis, deconvolution, synthesis, joint, classifier, correction, "
+            "scales, all, ablation or expert."
         ),
     ],
     recipe: Annotated[

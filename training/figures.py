@@ -20,9 +20,11 @@ __all__ = [
     "kernel_distance",
     "perturbed_kernels",
     "psnr",
+    "spectral_error",
 ]
 
 _SMALLEST_MSE = 1e-7
+_SPECTRAL_FLOOR = 3e-3  # of a restoration: powers of a kernel below it are lost anyway
 
 
 def kernel_distance(estimate: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
@@ -48,6 +50,27 @@ def kernel_correlation(estimate: torch.Tensor, kernel: torch.Tensor) -> torch.Te
     norms = [part.float().square().sum(dim=(1, 2)).sqrt() for part in (estimate, kernel)]
     peak: torch.Tensor = lags.amax(dim=(1, 2))
     return peak / (norms[0] * norms[1]).clamp(min=1e-12)
+
+
+def spectral_error(estimate: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+    """Error (B,) that a kernel's error makes in a restored photograph, per power of its details.
+
+    A Wiener filter divides by the kernel's spectrum, so an error counts where the true kernel
+    passes little, and counts as the spectrum of photographs falls: the mean over all frequencies f
+    of ``|E - K|^2 / (|K|^2 + floor)``, weighted by ``1 / |f|^2``.  0 for equal kernels (B, m, m).
+    """
+    side = kernel.shape[-1]
+    grid = 2 * side + 2
+    rows = torch.fft.fftfreq(grid, device=kernel.device)[:, None]
+    columns = torch.fft.rfftfreq(grid, device=kernel.device)[None]
+    weights = 1 / (rows.square() + columns.square() + 1 / grid**2)
+    weights = weights / weights.sum()
+    power, error = (
+        torch.fft.rfft2(each.float(), s=(grid, grid)).abs().square()
+        for each in (kernel, estimate - kernel)
+    )
+    relative: torch.Tensor = weights * error / (power + _SPECTRAL_FLOOR)
+    return relative.sum(dim=(1, 2))
 
 
 def perturbed_kernels(

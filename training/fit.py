@@ -28,13 +28,12 @@ from napari_deblur.training.schedules import Schedule
 from napari_deblur.training.signals import collected_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
     from pathlib import Path
 
     from lightning.fabric import Fabric
     from torch import nn
 
-    from napari_deblur.training.batches import Batch
     from napari_deblur.training.recipe import MachineRecipe, StageRecipe
     from napari_deblur.training.tasks import Task
 
@@ -60,13 +59,13 @@ class Fit:
     """What to fit: `minutes` replaces the recipe's step count as the end of the run."""
 
     name: str
-    task: Task
+    task: Task[Any]
     recipe: StageRecipe
     machine: MachineRecipe
     folder: Path
     fingerprint: str
-    make_batch: Callable[[int], Batch]
-    make_validation: Callable[[int], Batch]
+    make_batch: Callable[[int], Sized]
+    make_validation: Callable[[int], Sized]
     minutes: float | None = None
 
 
@@ -183,7 +182,7 @@ class _Loop:
             seconds = self.fabric.broadcast(seconds)
         return min(1.0, seconds / (60 * self.order.minutes))
 
-    def _step(self, batch: Batch) -> None:
+    def _step(self, batch: Sized) -> None:
         order, state = self.order, self.state
         progress = self._progress()
         rate = state.schedule.rate(order.recipe, state.step, progress)
@@ -284,7 +283,7 @@ class _Loop:
                 batch = self.order.make_validation(index)
                 for name, values in self.order.task.measure(self.average, batch).items():
                     sums[name] = sums.get(name, 0.0) + float(values.double().sum())
-                count += len(batch.blurry)
+                count += len(batch)
             pictures = self.order.task.pictures(self.average, self.order.make_validation(0))
         self.state.figures = {name: total / count for name, total in sums.items()}
         self.log.row("validation", self.state.step, self.state.figures)

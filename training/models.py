@@ -9,7 +9,13 @@ import torch
 from napari_deblur.errors import InputError, RecipeError
 from napari_deblur.networks.analysis import AnalysisNetwork
 from napari_deblur.networks.classifier import BlurSizeClassifier
-from napari_deblur.networks.config import AnalysisConfig, ClassifierConfig, SynthesisConfig
+from napari_deblur.networks.config import (
+    AnalysisConfig,
+    ClassifierConfig,
+    CorrectionConfig,
+    SynthesisConfig,
+)
+from napari_deblur.networks.correction import KernelCorrection
 from napari_deblur.networks.presets import PRESETS, Preset
 from napari_deblur.networks.synthesis import SynthesisNetwork
 
@@ -46,7 +52,10 @@ def network_configs(recipe: ModelRecipe, kernel_size: int | None = None) -> Pres
         overrides = dict(recipe.classifier)
         inner = {**preset.classifier.analysis.to_dict(), **overrides.pop("analysis", {})}
         table = {**preset.classifier.to_dict(), **overrides, "analysis": inner}
-        return Preset(analysis, synthesis, ClassifierConfig.from_dict(table))
+        correction = CorrectionConfig.from_dict(
+            {**preset.correction.to_dict(), **recipe.correction}
+        )
+        return Preset(analysis, synthesis, ClassifierConfig.from_dict(table), correction)
     except InputError as error:
         raise RecipeError(f"model: {error}") from error
 
@@ -62,7 +71,7 @@ def _resized(table: Mapping[str, Any], kernel_size: int | None) -> dict[str, Any
 
 
 def build_network(
-    config: AnalysisConfig | SynthesisConfig | ClassifierConfig, seed: int
+    config: AnalysisConfig | SynthesisConfig | ClassifierConfig | CorrectionConfig, seed: int
 ) -> nn.Module:
     """Build a network with first weights that depend on `seed` alone."""
     with torch.random.fork_rng(devices=[]):
@@ -71,4 +80,6 @@ def build_network(
             return AnalysisNetwork(config)
         if isinstance(config, SynthesisConfig):
             return SynthesisNetwork(config)
+        if isinstance(config, CorrectionConfig):
+            return KernelCorrection(config)
         return BlurSizeClassifier(config)

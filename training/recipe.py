@@ -27,6 +27,7 @@ __all__ = [
     "AblationRecipe",
     "AnalysisStage",
     "ClassifierStage",
+    "CorrectionStage",
     "DataRecipe",
     "DecoderStage",
     "DeconvolutionStage",
@@ -55,6 +56,7 @@ class ModelRecipe:
     analysis: dict[str, Any] = free_table()
     synthesis: dict[str, Any] = free_table()
     classifier: dict[str, Any] = free_table()
+    correction: dict[str, Any] = free_table()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,8 +84,8 @@ class DataRecipe:
 class KernelRecipe:
     """Blur kernels: sizes in pixels, the weight of each family, the size of the bank.
 
-    `classes` are the size classes of the stages `classifier` and `scales`
-    (paper section 3.3).
+    `classes` are the size classes of the stages `classifier`, `scales`
+    (paper section 3.3) and `correction`.
     """
 
     smallest: int = limited(3, low=1)
@@ -222,6 +224,57 @@ class ClassifierStage(StageRecipe):
 
 
 @dataclasses.dataclass(frozen=True)
+class CorrectionStage(StageRecipe):
+    """Spectral error and L1 of kernels that were found, once they are corrected.
+
+    For each size class of `[kernels]` there are `samples` kernels, found on as many images of
+    `crops` pixels (`crop` counts nothing here).  A share `near` of them lies near the truth; the
+    others are what the last scales of an alternation make of true kernels that were bent by up to
+    `bent` and smoothed by up to `smoothed` pixels.  Over a share `varying` of the images the blur
+    varies, from a kernel to itself bent by up to `varying_bent`.  These lengths are for kernels of
+    31 pixels, and grow with them.  `l1` is the weight of L1 beside the logarithm of the spectral
+    error.  `batch` is for the smallest kernels; larger ones come in smaller batches.
+    """
+
+    enabled: bool = False
+    samples: tuple[int, ...] = limited((1000, 500, 500), low=1)
+    crops: tuple[int, ...] = limited((224, 320, 400), low=16)
+    near: float = limited(0.25, low=0, high=1)
+    bent: float = limited(1.2, low=0, high=10)
+    smoothed: float = limited(2.0, low=0.3, high=10)
+    varying: float = limited(0.4, low=0, high=1)
+    varying_bent: float = limited(0.6, low=0, high=10)
+    l1: float = limited(0.5, low=0)
+
+    def sizes(self) -> tuple[int, ...]:
+        """Return the side m of the kernels of each class: its largest, made odd."""
+        return tuple(largest + 1 - largest % 2 for _, largest in self.kernels.classes)
+
+    def check(self, where: str = "stage.correction") -> None:
+        """Check what belongs together.
+
+        Raises
+        ------
+        RecipeError
+            When it does not.
+        """
+        classes = len(self.kernels.classes)
+        for name in ("samples", "crops"):
+            values = list(getattr(self, name))
+            if len(values) != classes:
+                raise RecipeError(
+                    f"{where}.{name} = {values} is impossible: it must hold a value for each of "
+                    f"the {classes} classes of {where}.kernels.classes"
+                )
+        for size, crop in zip(self.sizes(), self.crops, strict=True):
+            if crop < 2 * size:
+                raise RecipeError(
+                    f"{where}.crops = {list(self.crops)} is impossible: {crop} must be >= "
+                    f"{2 * size}, twice the side of the kernels of its class"
+                )
+
+
+@dataclasses.dataclass(frozen=True)
 class ExpertStage(StageRecipe):
     """The synthesis network for one kernel: the file `kernel`, or one drawn from the seed."""
 
@@ -243,6 +296,7 @@ class StagesRecipe:
     synthesis: SynthesisStage
     joint: JointStage
     classifier: ClassifierStage
+    correction: CorrectionStage
     expert: ExpertStage
 
     def of_pair(self) -> list[str]:
@@ -406,3 +460,5 @@ def _check_stage(stage: StageRecipe, where: str) -> None:
             f"{where}.flip_hold = {stage.flip_hold} is impossible: "
             f"it must be <= flip_until = {stage.flip_until}"
         )
+    if isinstance(stage, CorrectionStage) and stage.enabled:
+        stage.check(where)

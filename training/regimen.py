@@ -16,6 +16,7 @@ from napari_deblur.training.stages import (
     class_size,
     train_analysis,
     train_classifier,
+    train_correction,
     train_decoder,
     train_deconvolution,
     train_expert,
@@ -33,6 +34,7 @@ __all__ = ["STAGES", "train_stage"]
 STAGES = (
     *PAIR_STAGES,
     "classifier",
+    "correction",
     "scales",
     "all",
     "ablation",
@@ -45,6 +47,11 @@ _PAIR = {
     "deconvolution": train_deconvolution,
     "synthesis": train_synthesis,
     "joint": train_joint,
+}
+_ALONE: dict[str, Callable[[Session, float | None], object]] = {
+    "classifier": train_classifier,
+    "correction": train_correction,
+    "expert": train_expert,
 }
 _SCALE_NAMES = ("small", "medium", "large")
 
@@ -108,17 +115,19 @@ def _steps(stage: str, recipe: Recipe) -> list[Step]:
         from napari_deblur.training.ablation import run_ablation
 
         return [(1.0, run_ablation, "synthesis", "ablation")]
-    if stage == "classifier":
-        return [(1.0, train_classifier, stage, stage)]
-    if stage == "expert":
-        return [(1.0, train_expert, stage, stage)]
+    if stage in _ALONE:
+        return [_lone_step(recipe, stage)]
     if stage == "scales":
         return _scale_steps(recipe)
     if stage == "all":
-        name = "classifier"
-        classifier: Step = (recipe.stage.classifier.share, train_classifier, name, name)
-        return [*_pair_steps(recipe, Scale()), classifier, *_scale_steps(recipe)]
+        names = ["classifier"] + ["correction"] * recipe.stage.correction.enabled
+        alone = [_lone_step(recipe, name) for name in names]
+        return [*_pair_steps(recipe, Scale()), *alone, *_scale_steps(recipe)]
     return [_pair_step(recipe, stage, Scale())]
+
+
+def _lone_step(recipe: Recipe, name: str) -> Step:
+    return (getattr(recipe.stage, name).share, _ALONE[name], name, name)
 
 
 def _pair_steps(recipe: Recipe, scale: Scale) -> list[Step]:
@@ -156,6 +165,12 @@ def scales(recipe: Recipe) -> list[Scale]:
 
 def window_of(recipe: Recipe, stage: str) -> int:
     """Return the side of the sharp window that a stage needs: its crop and the kernel's margin."""
+    if stage == "correction":
+        correction = recipe.stage.correction
+        correction.check()
+        return min(
+            crop + size - 1 for crop, size in zip(correction.crops, correction.sizes(), strict=True)
+        )
     configs = network_configs(recipe.model)
     of_synthesis = stage in ("deconvolution", "synthesis", "expert")
     size = (configs.synthesis if of_synthesis else configs.analysis).kernel_size

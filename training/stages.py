@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from napari_deblur.blur.evidence import EVIDENCE
 from napari_deblur.errors import InputError, OutputError, RecipeError
 from napari_deblur.networks.shrinkage import ShrinkageFields
 from napari_deblur.training.batches import BatchMaker, KernelBank, PointMaker, View
 from napari_deblur.training.checkpoints import latest_checkpoint
+from napari_deblur.training.corrections import (
+    CorrectionSamples,
+    SampleOrder,
+    bent_bank,
+    make_samples,
+)
+from napari_deblur.training.evidence_batches import (
+    EvidenceMaker,
+    HeldOutEvidence,
+    held_out_counts,
+)
 from napari_deblur.training.fit import Fit, Outcome, fit
 from napari_deblur.training.kernel_pairs import read_pairs
 from napari_deblur.training.logs import say
 from napari_deblur.training.models import build_network, network_configs
 from napari_deblur.training.session import Session, check_kernel_fits
+from napari_deblur.training.spoiling import Spoiling
 from napari_deblur.training.tasks import (
     AnalysisTask,
     ClassifierTask,
+    CorrectionTask,
     DeconvolutionTask,
     JointTask,
     Pair,
@@ -29,12 +45,12 @@ from napari_deblur.training.tasks import (
 from napari_deblur.training.transfer import first_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
 
     from torch import nn
 
     from napari_deblur.networks.config import SynthesisConfig
-    from napari_deblur.training.recipe import StageRecipe, SynthesisStage
+    from napari_deblur.training.recipe import CorrectionStage, StageRecipe, SynthesisStage
 
 __all__ = [
     "Scale",
@@ -69,15 +85,23 @@ class Scale:
         return f"{self.folder}/{stage}" if self.folder else stage
 
 
+class Maker(Protocol):
+    """Makes batch `index` of process `rank`, which depends on the two alone."""
+
+    def make(self, index: int, rank: int = 0) -> Sized:
+        """Make a batch."""
+        ...
+
+
 @dataclass(frozen=True)
 class StageOrder:
     """A stage ready to run."""
 
     stage: str
-    task: Task
+    task: Task[Any]
     recipe: StageRecipe
-    maker: BatchMaker | PointMaker
-    validation: BatchMaker | PointMaker
+    maker: Maker
+    validation: Maker
     folder: str
     start: str = ""
 
@@ -127,7 +151,7 @@ def _machine(session: Session) -> Any:
     return machine if on_cpu else dataclasses.replace(machine, workers=0)
 
 
-def _of_rank(maker: BatchMaker | PointMaker, session: Session) -> Callable[[int], Any]:
+def _of_rank(maker: Maker, session: Session) -> Callable[[int], Any]:
     rank = session.fabric.global_rank
     return lambda index: maker.make(index, rank)
 
@@ -191,8 +215,6 @@ def _start(network: nn.Module, path: str, kind: str) -> str:
     """Load first weights from a file; return its sha256, or nothing without a file."""
     if not path:
         return ""
-    import hashlib
-
     from napari_deblur.weights.files import read_weights
 
     file = read_weights(Path(path))
@@ -377,6 +399,76 @@ def train_classifier(session: Session, minutes: float | None) -> Outcome:
     makers = _makers(session, "classifier", recipe, "luma", banks)
     order = StageOrder("classifier", ClassifierTask(network), recipe, *makers, "classifier", start)
     return run_order(session, order, minutes)
+
+
+def train_correction(session: Session, minutes: float | None) -> Outcome:
+    """Last stage: what a search leaves wrong with the kernels that it finds (not in the paper)."""
+    recipe, seed = session.recipe.stage.correction, session.recipe.seed
+    recipe.check()
+    sizes = recipe.sizes()
+    config = network_configs(session.recipe.model).correction
+    if config.evidence != EVIDENCE:
+        raise RecipeError(
+            f"model.correction.evidence = {config.evidence} is impossible: "
+            f"there are {EVIDENCE} maps of evidence; leave it out"
+        )
+    network = build_network(dataclasses.replace(config, kernel_size=max(sizes)), seed + 3)
+    start = _start(network, recipe.start, "correction")
+    held = held_out_counts(len(sizes), recipe.validation_images, recipe.batch)
+    classes = range(len(sizes))
+    training = [_samples(session, recipe, i, recipe.samples[i]) for i in classes]
+    held_out = [_samples(session, recipe, i, held[i], held_out=True) for i in classes if held[i]]
+    order = StageOrder(
+        "correction",
+        CorrectionTask(network, recipe.l1),
+        recipe,
+        EvidenceMaker(tuple(training), recipe.batch, seed, "correction"),
+        HeldOutEvidence(tuple(held_out), recipe.batch),
+        "correction",
+        start,
+    )
+    return run_order(session, order, minutes)
+
+
+def _samples(
+    session: Session, recipe: CorrectionStage, index: int, count: int, *, held_out: bool = False
+) -> CorrectionSamples:
+    """Samples of a size class, on the training device."""
+    limits, size, crop = recipe.kernels.classes[index], recipe.sizes()[index], recipe.crops[index]
+    data, seed = session.sharp(recipe.data), session.recipe.seed
+    bank = session.bank(recipe.kernels, size, sizes=(limits,), held_out=held_out)
+    stream = f"correction {size}" + " held out" * held_out
+    content = [
+        data.report.manifest,
+        limits,
+        dataclasses.asdict(recipe.kernels),
+        recipe.varying_bent,
+    ]
+    searched_shrunk = size > network_configs(session.recipe.model).analysis.kernel_size
+    order = SampleOrder(
+        maker=BatchMaker(
+            store=data.held_out if held_out else data.training,
+            bank=bank,
+            data=recipe.data,
+            sensor=recipe.sensor,
+            batch=1,
+            crop=crop,
+            view="luma",
+            seed=seed,
+            stream=stream,
+        ),
+        bent=bent_bank(bank, recipe.varying_bent, seed),
+        varying=recipe.varying,
+        spoiling=Spoiling(recipe.near, recipe.bent, recipe.smoothed, wide=searched_shrunk),
+        size=size,
+        data=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),
+    )
+    silent = not session.fabric.is_global_zero
+    with session.fabric.rank_zero_first():
+        samples = make_samples(
+            order, count, session.out / "corrections", session.workers, silent=silent
+        )
+    return samples.to(session.fabric.device)
 
 
 def train_expert(session: Session, minutes: float | None) -> Outcome:

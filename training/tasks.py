@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -17,16 +17,19 @@ from napari_deblur.training.figures import (
     kernel_correlation,
     kernel_distance,
     psnr,
+    spectral_error,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from napari_deblur.training.evidence_batches import EvidenceBatch
     from napari_deblur.training.recipe import ImageLoss
 
 __all__ = [
     "AnalysisTask",
     "ClassifierTask",
+    "CorrectionTask",
     "DeconvolutionTask",
     "JointTask",
     "Pair",
@@ -38,7 +41,12 @@ Pictures = dict[str, list[torch.Tensor]]
 """Rows of pictures (H, W) or (C, H, W): a name for each column, a tensor for each row."""
 
 
-class Task(Protocol):
+B = TypeVar("B", contravariant=True)  # noqa: PLC0105 - a batch
+
+_SMALLEST_ERROR = 1e-3
+
+
+class Task(Protocol[B]):
     """One thing to learn.  `module` is trained; `weights` names the networks in it by kind."""
 
     @property
@@ -50,15 +58,15 @@ class Task(Protocol):
         """Return the networks to export, by kind, from the module or its averaged copy."""
         ...
 
-    def loss(self, module: nn.Module, batch: Batch, progress: float) -> torch.Tensor:
+    def loss(self, module: nn.Module, batch: B, progress: float) -> torch.Tensor:
         """Return the scalar loss; `progress` in [0, 1] is how much of the run is over."""
         ...
 
-    def measure(self, module: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+    def measure(self, module: nn.Module, batch: B) -> dict[str, torch.Tensor]:
         """Return figures (B,) of a validation batch."""
         ...
 
-    def pictures(self, module: nn.Module, batch: Batch) -> Pictures:
+    def pictures(self, module: nn.Module, batch: B) -> Pictures:
         """Return pictures of the first samples of a validation batch."""
         ...
 
@@ -274,3 +282,38 @@ class ClassifierTask:
         """Return nothing: there is nothing to see."""
         del module, batch
         return {}
+
+
+@dataclass(frozen=True)
+class CorrectionTask:
+    """The logarithm of what a kernel's error does to a restoration, and `l1` times its L1."""
+
+    module: nn.Module
+    l1: float
+
+    def networks(self, module: nn.Module) -> Mapping[str, nn.Module]:
+        """Return the correction network."""
+        return {"correction": module}
+
+    def loss(self, module: nn.Module, batch: EvidenceBatch, progress: float) -> torch.Tensor:  # noqa: ARG002
+        """Log of the spectral error, so that good kernels count as much as bad ones, and L1."""
+        kernel = module(batch.evidence)
+        errors = (spectral_error(kernel, batch.kernel) + _SMALLEST_ERROR).log()
+        return (errors + self.l1 * kernel_distance(kernel, batch.kernel)).mean()
+
+    def measure(self, module: nn.Module, batch: EvidenceBatch) -> dict[str, torch.Tensor]:
+        """Spectral error in dB and kernel L1, beside those of the kernels that came in."""
+        figures = {}
+        for name, kernel in (("", module(batch.evidence)), (" found", batch.found)):
+            error = spectral_error(kernel, batch.kernel) + _SMALLEST_ERROR
+            figures[f"spectral error{name}"] = 10 * error.log10()
+            figures[f"kernel L1{name}"] = kernel_distance(kernel, batch.kernel)
+        return figures
+
+    def pictures(self, module: nn.Module, batch: EvidenceBatch) -> Pictures:
+        """Kernels true, found and corrected."""
+        return {
+            "true": list(batch.kernel),
+            "found": list(batch.found),
+            "corrected": list(module(batch.evidence)),
+        }

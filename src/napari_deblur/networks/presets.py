@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_deblur.networks.config import AnalysisConfig, ClassifierConfig, SynthesisConfig
+from napari_deblur.networks.config import (
+    AnalysisConfig,
+    ClassifierConfig,
+    CorrectionConfig,
+    SynthesisConfig,
+)
 
 __all__ = ["PRESETS", "Preset"]
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Architectures that belong together: same largest kernel."""
+    """Architectures that belong together: same largest kernel, but for the correction's."""
 
     analysis: AnalysisConfig
     synthesis: SynthesisConfig
     classifier: ClassifierConfig
+    correction: CorrectionConfig
 
     @property
     def kernel_size(self) -> int:
@@ -34,6 +40,7 @@ _PAPER = Preset(
     AnalysisConfig(kernel_size=85, radius=42),
     SynthesisConfig(kernel_size=85),
     ClassifierConfig(analysis=AnalysisConfig(kernel_size=85, radius=42, levels=1)),
+    CorrectionConfig(kernel_size=85),
 )
 
 _COMPACT = Preset(
@@ -69,6 +76,7 @@ _COMPACT = Preset(
             decoder_channels=16,
         )
     ),
+    CorrectionConfig(kernel_size=85, channels=24, depth=1),
 )
 
 _TINY_ANALYSIS = AnalysisConfig(
@@ -98,6 +106,7 @@ _TINY = Preset(
         noise_input=True,
     ),
     ClassifierConfig(analysis=_TINY_ANALYSIS),
+    CorrectionConfig(kernel_size=15, channels=8),
 )
 
 #: Presets by name.
