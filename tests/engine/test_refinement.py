@@ -103,6 +103,14 @@ def test_progress_counts_every_scale_of_every_start(shaken):
     assert {step.stage for step in steps} == {"refine"}
 
 
+@pytest.mark.parametrize("paper", [False, True])
+def test_progress_counts_every_scale_of_all_that_go_on_with_a_large_kernel(shaken, paper):
+    blurry = np.where(np.indices((96, 96)).sum(axis=0) % 64 < 8, 0, 1) if paper else shaken[0]
+    small = np.asarray(blurry[:96, :96], np.float32)
+    steps = list(refine_kernel(frames_of(small), blob(9), 1, CPU, factor=0.5, size=19))
+    assert [step.done for step in steps] == list(range(steps[-1].total + 1))
+
+
 def test_a_large_picture_is_worked_on_where_its_edges_are():
     wide = np.full((1100, 1300), 0.5, np.float32)
     wide[850:1050, 1050:1250] = skimage.data.camera()[60:260, 140:340] / np.float32(255)

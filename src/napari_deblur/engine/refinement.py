@@ -5,8 +5,9 @@ its 180° rotation; the alternation is precise but ends wherever its start leads
 from nothing, from the network's kernel and from that kernel turned round; kernels larger than the
 network's from what `napari_deblur.engine.screening` breeds as well.  Before the last and dearest
 scales the start that explains the image best is chosen (see
-`napari_deblur.blur.alternation.energy`).  The result is kept only if it explains the image no worse
-than what the network had found; of larger kernels that is asked where the start is chosen.
+`napari_deblur.blur.alternation.energy`); of larger kernels fewer and fewer go on, scale by scale.
+The result is kept only if it explains the image no worse than what the network had found; of larger
+kernels that is asked where the first are chosen.
 """
 
 from __future__ import annotations
@@ -49,10 +50,9 @@ _CHOICE_FACTOR = 0.5  # the start is chosen once the image has half its size
 # their faint strokes carry low frequencies.  What is faint in smaller ones is noise as often.
 _LAST_FLOOR = 0.01
 
-# For kernels larger than the network's, of which it sees a shrunk image only: where many starts
-# become few, and how many (four on paper).
-_CUT_FACTOR = 0.175
-_KEPT = 3
+# For kernels larger than the network's, of which it sees a shrunk image only: how many starts that
+# differ go on from which scale.  What they cost tells more on each, where they cost the more time.
+_STOPS = ((0.175, 8), (0.25, 5), (0.354, 3), (0.5, 2), (0.707, 1))
 
 
 def refine_kernel(
@@ -91,19 +91,18 @@ def refine_kernel(
     scales = plan_scales(size or kernel.shape[-1])
     chosen_at, last = first_of(scales, _CHOICE_FACTOR), len(scales) - 1
     if factor < 1:
-        cut_at = max(first_of(scales, _CUT_FACTOR), screening_scale(scales))
-        kept, residual_weight = _KEPT, LITTLE_RESIDUAL
-        last_floor = _LAST_FLOOR
+        views = views.whole()
+        stops = _many_stops(scales)
+        residual_weight, last_floor = LITTLE_RESIDUAL, _LAST_FLOOR
         paper = paper_of(views.images)
-        starts = many_starts(kernel, factor, scales, schedule, cut_at, paper)
+        paths = many_starts(kernel, factor, scales, schedule, stops[0][0], paper)
     else:
-        cut_at, kept, residual_weight = chosen_at, 1, 1.0
-        last_floor = FLOOR
+        stops = [(chosen_at, 1)]
+        residual_weight, last_floor = 1.0, FLOOR
         paper = None
-        starts = few_starts(kernel, scales, schedule)
-    going = count_going_on(kept, paper)
-    total = sum(cut_at + 1 - path.scale for path in starts)
-    total += going * (chosen_at - cut_at) + last - chosen_at
+        paths = few_starts(kernel, scales, schedule)
+    total = sum(stops[0][0] + 1 - path.scale for path in paths)
+    total += _count_steps(stops, last, paper)
     total += STEPS if factor < 1 else 0
     progress = count_up("refine", total)
     yield next(progress)
@@ -116,25 +115,29 @@ def refine_kernel(
             yield next(progress)
         return current
 
-    def cost(kernel: NDArray[np.float32], number: int) -> float:
-        return views.at(scales[number]).energy(kernel, residual_weight)
+    def costs(kernels: Sequence[NDArray[np.float32]], number: int) -> list[float]:
+        shrunk = views.at(scales[number])
+        return [shrunk.energy(each, residual_weight) for each in kernels]
 
+    (first, count), *later = stops
     arrived = []
     if factor < 1:
-        curves = screen_curves(views, scales, cut_at, schedule, residual_weight)
+        curves = screen_curves(views, scales, first, schedule, residual_weight)
         arrived += yield from counted(curves, progress)
-    for path in starts:
-        current = yield from climb(path, cut_at)
-        arrived.append(current)
-    best = best_and_different(arrived, [cost(each, cut_at) for each in arrived], kept)
-    paths = going_on(best, cut_at + 1, schedule, paper)
-    arrived = []
     for path in paths:
-        current = yield from climb(path, chosen_at)
+        current = yield from climb(path, first)
         arrived.append(current)
-    number = int(np.argmin([cost(each, chosen_at) for each in arrived]))
-    middle = arrived[number]
-    current = yield from climb(replace(paths[number], kernel=middle, scale=chosen_at + 1), last)
+    kept = [arrived[i] for i in best_and_different(arrived, costs(arrived, first), count)]
+    judged = kept[0]
+    paths = going_on(kept, first + 1, schedule, paper)
+    for stop, count in later:
+        arrived = []
+        for path in paths:
+            current = yield from climb(path, stop)
+            arrived.append(current)
+        going = best_and_different(arrived, costs(arrived, stop), count)
+        paths = [replace(paths[i], kernel=arrived[i], scale=stop + 1) for i in going]
+    current = yield from climb(paths[0], last)
 
     def start_at(number: int) -> NDArray[np.float32]:
         scale = scales[number]
@@ -142,11 +145,27 @@ def refine_kernel(
             return kernel
         return resize_kernel(kernel, scale.factor / factor, scale.kernel_size)
 
-    # At full size a blob may need fewer edges than a large kernel that is nearly right, which at
-    # half size it does not.
-    judged, judged_at = (middle, chosen_at) if factor < 1 else (current, last)
-    improved = cost(judged, judged_at) <= cost(start_at(judged_at), judged_at)
-    return current if improved else start_at(last)
+    # On finer scales a blob may need fewer edges than a large kernel that is nearly right.
+    judged, judged_at = (judged, first) if factor < 1 else (current, last)
+    found, given = costs((judged, start_at(judged_at)), judged_at)
+    return current if found <= given else start_at(last)
+
+
+def _many_stops(scales: Sequence[Scale]) -> list[tuple[int, int]]:
+    """Where starts for large kernels are compared, and how many of them go on from there."""
+    coarsest = screening_scale(scales)
+    stops = {max(coarsest, first_of(scales, factor)): count for factor, count in _STOPS}
+    return list(stops.items())
+
+
+def _count_steps(stops: Sequence[tuple[int, int]], last: int, paper: float | None) -> int:
+    """How many scales are climbed after the first of some stops, each with how many it keeps."""
+    (at, kept), *later = stops
+    going, total = count_going_on(kept, paper), 0
+    for stop, count in later:
+        total += going * (stop - at)
+        at, going = stop, count
+    return total + going * (last - at)
 
 
 def improve_at(

@@ -4,7 +4,7 @@ Kernels that the network can see at full size have three starts: from nothing, a
 network's kernel either way up.  Larger ones, of which it sees a shrunk image only, have many:
 coarse scales cost little, and what goes wrong there is never put right.  They go as far as the
 image is small, where kernels that `napari_deblur.engine.screening` bred join them; then those that
-explain it best go on.
+explain it best go on, fewer from scale to scale.
 """
 
 from __future__ import annotations
@@ -113,33 +113,37 @@ def going_on(
 ) -> list[Path]:
     """Return how the kernels of `many_starts` that were kept, best first, go on from a scale.
 
-    On paper the best two go on in both ways, as edges and as marks; else all as edges.
+    On paper the better half go on in both ways, as edges and as marks; else all as edges.
     """
     edges = [Path(kernel, scale, schedule) for kernel in kernels]
     if paper is None:
         return edges
+    half = _half(len(kernels))
     marks = _for_marks(_with_penalty(schedule, _STRICTER), paper)
-    return [*edges[:2], *(Path(kernel, scale, marks) for kernel in kernels[:2])]
+    return [*edges[:half], *(Path(kernel, scale, marks) for kernel in kernels[:half])]
 
 
 def count_going_on(kept: int, paper: float | None) -> int:
     """Return how many paths `going_on` makes of so many kernels."""
-    return kept if paper is None else 2 * min(kept, 2)
+    return kept if paper is None else 2 * _half(kept)
+
+
+def _half(count: int) -> int:
+    return (count + 1) // 2
 
 
 def best_and_different(
     kernels: Sequence[NDArray[np.float32]], costs: Sequence[float], count: int
-) -> list[NDArray[np.float32]]:
-    """Return `count` kernels of the lowest cost, the lowest first, without those much like them.
+) -> list[int]:
+    """Return which `count` kernels cost least, the least first, without those much like them.
 
     Only where there are too few others, the next best that are alike.
     """
-    ordered = [kernels[index] for index in np.argsort(costs, kind="stable")]
-    kept: list[NDArray[np.float32]] = []
-    passed: list[NDArray[np.float32]] = []
-    for kernel in ordered:
-        alike = any(kernel_likeness(kernel, other) > _ALIKE for other in kept)
-        (passed if alike else kept).append(kernel)
+    kept: list[int] = []
+    passed: list[int] = []
+    for index in map(int, np.argsort(costs, kind="stable")):
+        alike = any(kernel_likeness(kernels[index], kernels[other]) > _ALIKE for other in kept)
+        (passed if alike else kept).append(index)
     return [*kept, *passed][:count]
 
 

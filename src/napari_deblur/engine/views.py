@@ -48,11 +48,22 @@ class Views:
         Where it is clipped; None where no pixel of any frame is.
     variance : float
         That of the noise.
+    largest : int
+        Side in pixels of what is kept at most of an image at one scale.
     """
 
     images: list[torch.Tensor]
     clipped: list[torch.Tensor] | None
     variance: float
+    largest: int = _LARGEST_STEP
+
+    def whole(self) -> Views:
+        """Return views of which every scale keeps all.
+
+        The part with the strongest gradients, which is enough for small kernels, has the finest
+        texture, too: where kernels are longer than its grain, it tells least of them.
+        """
+        return replace(self, largest=_LARGEST_VIEW)
 
     def energy(self, kernel: NDArray[np.float32], residual_weight: float = 1.0) -> float:
         """Cost of explaining the frames by a kernel (see `napari_deblur.blur.alternation`)."""
@@ -80,9 +91,11 @@ class Views:
         variance = self.variance * scale.factor**2  # a pixel is the mean of 1 / factor^2
         images = [shrink_image(view, scale.factor) for view in self.images]
         if self.clipped is None:
-            return Views([image[_busiest(image, None)] for image in images], None, variance)
+            parts = [_busiest(image, None, self.largest) for image in images]
+            kept = [image[part] for image, part in zip(images, parts, strict=True)]
+            return Views(kept, None, variance)
         masks = [shrink_clipped(mask, scale.factor) for mask in self.clipped]
-        parts = [_busiest(*each) for each in zip(images, masks, strict=True)]
+        parts = [_busiest(*each, self.largest) for each in zip(images, masks, strict=True)]
         return Views(
             [image[part] for image, part in zip(images, parts, strict=True)],
             [mask[part] for mask, part in zip(masks, parts, strict=True)],
@@ -120,13 +133,13 @@ def _view(picture: Picture, region: Region) -> tuple[NDArray[np.float32], NDArra
     return best
 
 
-def _busiest(view: torch.Tensor, clipped: torch.Tensor | None) -> tuple[slice, ...]:
+def _busiest(view: torch.Tensor, clipped: torch.Tensor | None, largest: int) -> tuple[slice, ...]:
     """Index of the part, of limited size, where the gradients are strongest."""
-    if max(view.shape[-2:]) <= _LARGEST_STEP:
+    if max(view.shape[-2:]) <= largest:
         return (slice(None),) * 4
     mask = None if clipped is None else clipped[0, 0].cpu().numpy()
     strength = _gradient_energy(view[0, 0].cpu().numpy(), mask)
-    return (slice(None), slice(None), *busiest_part(strength, _LARGEST_STEP))
+    return (slice(None), slice(None), *busiest_part(strength, largest))
 
 
 def _gradient_energy(
