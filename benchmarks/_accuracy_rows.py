@@ -112,6 +112,7 @@ _ALONE = Row(
 _NOTHING = Row("nothing", "blind, refined from nothing (no network)", estimator="no network")
 _KNOWN = (
     Row("known", "known kernel, network", estimator=TRUTH),
+    Row("known-corrected", "known kernel, corrected on the image", "corrected", TRUTH),
     Row("known-fe", "known kernel, the network's front end alone", "front-end", TRUTH),
     Row("known-hl", "known kernel, hyper-Laplacian deconvolution", "hyper-laplacian", TRUTH),
     Row("known-wiener", "known kernel, Wiener deconvolution", "wiener", TRUTH),

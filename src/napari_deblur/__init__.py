@@ -14,14 +14,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_deblur.engine.api import deblur, estimate_kernel
+    from napari_deblur.engine.api import correct_kernel, deblur, estimate_kernel
     from napari_deblur.engine.lazy import deblur_lazy
 
     __version__: str
 
-__all__ = ["__version__", "deblur", "deblur_lazy", "estimate_kernel"]
+__all__ = ["__version__", "correct_kernel", "deblur", "deblur_lazy", "estimate_kernel"]
 
 _HOMES = {
+    "correct_kernel": "napari_deblur.engine.api",
     "deblur": "napari_deblur.engine.api",
     "deblur_lazy": "napari_deblur.engine.lazy",
     "estimate_kernel": "napari_deblur.engine.api",

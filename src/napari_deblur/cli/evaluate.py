@@ -44,6 +44,7 @@ class _Benchmark(StrEnum):
 
 class _Method(StrEnum):
     NETWORK = "network"
+    CORRECTED = "corrected"
     FRONT_END = "front-end"
     HYPER_LAPLACIAN = "hyper-laplacian"
     WIENER = "wiener"

@@ -63,6 +63,15 @@ def kernel(  # noqa: PLR0913  one parameter for each option
         ),
     ] = None,
     grid: Grid = None,
+    correct: Annotated[
+        Path | None,
+        typer.Option(
+            "--correct",
+            metavar="KNOWN.tif",
+            help="Correct this kernel, which is nearly right, instead of looking for one: the one "
+            "of a slice by that slice.",
+        ),
+    ] = None,
     axes: Axes = None,
     channel_axis: ChannelAxis = None,
     overwrite: Overwrite = False,
@@ -75,13 +84,16 @@ def kernel(  # noqa: PLR0913  one parameter for each option
     """
     if each and grid is not None:
         raise InputError("--each and --grid exclude each other; give --slice with --grid")
+    if correct is not None and (each or grid is not None):
+        raise InputError("--correct goes with neither --each nor --grid; leave them out")
     check_kernel_file(output)
-    check_new(output, [image], overwrite=overwrite)
+    check_new(output, [image, *([correct] if correct else [])], overwrite=overwrite)
     with quick_imports():
         from napari_deblur.blur.kernel import kernel_support
         from napari_deblur.cli.kernel_files import write_grid, write_kernels
         from napari_deblur.cli.work import (
             Settings,
+            correct_each,
             estimate_each,
             estimate_grid,
             estimate_pooled,
@@ -104,6 +116,8 @@ def kernel(  # noqa: PLR0913  one parameter for each option
     with progress_bar() as report:
         if grid is not None:
             found = list(estimate_grid(stack, grid, settings, report, image.name))
+        elif correct is not None:
+            found = correct_each(stack, correct, settings)
         elif each:
             found = estimate_each(stack, settings, report, image.name)
         else:

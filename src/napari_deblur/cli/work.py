@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_deblur.cli.kernel_files import KernelFile
 from napari_deblur.cli.messages import note
 from napari_deblur.cli.progress import Report, follow
-from napari_deblur.defaults import DEFAULT_ROUNDS
+from napari_deblur.defaults import DEFAULT_ROUNDS, LARGEST_KERNEL
+from napari_deblur.engine.api import correct_kernel
 from napari_deblur.engine.run import (
     NothingToEstimateWarning,
     deblur_steps,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Settings",
+    "correct_each",
     "deblur_stack",
     "estimate_each",
     "estimate_grid",
@@ -148,6 +151,25 @@ def estimate_each(
     return [
         _estimate(stack, [each], settings, report, f"{label} {each.label}".rstrip())
         for each in stack.slices
+    ]
+
+
+def correct_each(stack: Stack, known: Path, settings: Settings) -> list[NDArray[np.float32]]:
+    """Correct the kernel of every slice, from a file that holds one for all or one for each.
+
+    Raises
+    ------
+    FileError, KernelError, InputError
+        If the file cannot be read, or does not hold such kernels.
+    """
+    kernels = KernelFile.read(known, largest=LARGEST_KERNEL).for_slices(stack)
+    if any(each.ndim != 2 for each in kernels):
+        raise InputError(f"'{known}' holds a field of kernels; give a file with one for each slice")
+    keys = ("device", "region", "gamma", "saturation")
+    told = {key: value for key, value in settings.for_kernels().items() if key in keys}
+    return [
+        correct_kernel(stack.plane(each), kernel, channel_axis=stack.channel_axis, **told)
+        for each, kernel in zip(stack.slices, kernels, strict=True)
     ]
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from napari_deblur.engine.arrays import ArraySource
 
-__all__ = ["deblur", "estimate_kernel"]
+__all__ = ["correct_kernel", "deblur", "estimate_kernel"]
 
 
 def estimate_kernel(
@@ -78,6 +78,63 @@ def estimate_kernel(
         saturation=saturation,
     )
     return drain(steps).kernel
+
+
+def correct_kernel(
+    image: ArraySource | ArrayLike,
+    kernel: ArrayLike,
+    *,
+    channel_axis: int | None = None,
+    device: str = "auto",
+    region: tuple[slice, slice] | NDArray[np.bool_] | None = None,
+    gamma: float = 1.0,
+    saturation: float | None = None,
+) -> NDArray[np.float32]:
+    """Correct a blur kernel that is nearly right by the image that it blurred.
+
+    A kernel that was measured, with a point of light or a motion sensor, seldom is exactly that of
+    the picture.  `estimate_kernel` and `deblur` do this with the kernels that they find.
+
+    Parameters
+    ----------
+    image, channel_axis, device
+        See `deblur`.
+    kernel : array of shape (m, m)
+        Convolution kernel, m odd: real, finite, non-negative, not all zero.
+    region, gamma, saturation
+        See `estimate_kernel`.
+
+    Returns
+    -------
+    ndarray of shape (m + 8, m + 8), float32
+        Convolution kernel with its centroid in the middle, non-negative, sum 1.
+
+    Raises
+    ------
+    InputError, KernelError, DeviceError, WeightsError
+        See `deblur`.
+
+    Examples
+    --------
+    >>> from skimage.data import clock
+    >>> import napari_deblur
+    >>> measured = napari_deblur.estimate_kernel(clock())
+    >>> kernel = napari_deblur.correct_kernel(clock(), measured)
+    """
+    from napari_deblur.blur.kernel import check_kernel
+    from napari_deblur.engine.correction import correct_given
+    from napari_deblur.engine.devices import pick_device
+    from napari_deblur.engine.options import Options
+    from napari_deblur.engine.pair import LARGEST_KERNEL
+    from napari_deblur.engine.region import find_region
+
+    options = Options(
+        channel_axis=channel_axis, device=device, region=region, gamma=gamma, saturation=saturation
+    )
+    picture = options.open(image)
+    area = find_region(options.region, picture.layout.size)
+    given = check_kernel(kernel, largest=LARGEST_KERNEL)
+    return correct_given(picture, area, given, pick_device(device))
 
 
 def deblur(  # noqa: PLR0913  one parameter for each option

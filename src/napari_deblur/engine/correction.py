@@ -14,8 +14,10 @@ import numpy as np
 import torch
 
 from napari_deblur.blur.evidence import EVIDENCE, kernel_evidence
+from napari_deblur.blur.kernel import centre_kernel, resize_kernel_support
 from napari_deblur.blur.kernel_step import clean_kernel
 from napari_deblur.blur.pyramid import Scale
+from napari_deblur.engine.views import Views, look_at
 from napari_deblur.errors import WeightsError
 from napari_deblur.networks.correction import KernelCorrection
 from napari_deblur.weights.fetch import weights_path
@@ -27,24 +29,27 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_deblur.engine.views import Views
+    from napari_deblur.engine.layout import Picture
+    from napari_deblur.engine.region import Region
 
-__all__ = ["correct_kernel"]
+__all__ = ["correct", "correct_given"]
 
 _FLOOR: Final = 0.005  # share of the peak
+# How far to go from the kernel towards the network's.  All the way is better on simulated shake and
+# worse on real shake, which is not quite a convolution, so that its evidence misleads.
+_STRENGTH: Final = 0.5
+_ROOM: Final = 4  # pixels around a kernel that is given, into which its strokes may spread
 
 
-def correct_kernel(
-    views: Views, kernel: NDArray[np.float32], device: torch.device
-) -> NDArray[np.float32]:
-    """Correct a kernel that was refined on the images it is asked of.
+def correct(views: Views, kernel: NDArray[np.float32], device: torch.device) -> NDArray[np.float32]:
+    """Correct a kernel by the images that it blurred.
 
     Parameters
     ----------
     views : Views
         At full size.
     kernel : ndarray, shape (m, m)
-        Found there, sum 1.
+        Nearly right, sum 1.
     device : torch.device
         Where to compute.
 
@@ -64,12 +69,37 @@ def correct_kernel(
         return kernel
     network = _open(weights_path(entry), entry.sha256, device)
     seen = views.at(Scale(1.0, kernel.shape[-1]))
-    maps = torch.from_numpy(
-        kernel_evidence(seen.images, kernel, seen.variance, clipped=seen.clipped)
-    )
+    maps = kernel_evidence(seen.images, kernel, seen.variance, clipped=seen.clipped)
     with torch.inference_mode():
-        corrected = network(maps[None].to(device))[0].cpu().numpy()
-    return clean_kernel(corrected, floor=_FLOOR, speck=0)
+        corrected = _ask(network, torch.from_numpy(maps).to(device)).cpu().numpy()
+    mixed = (1 - _STRENGTH) * kernel + _STRENGTH * corrected
+    return clean_kernel(mixed, floor=_FLOOR, speck=0)
+
+
+def correct_given(
+    picture: Picture, region: Region, kernel: NDArray[np.float32], device: torch.device
+) -> NDArray[np.float32]:
+    """Correct a kernel (m, m) that is known about as well as one that was refined.
+
+    Returns
+    -------
+    ndarray, shape (m + 8, m + 8), float32
+        As `correct`; there is room for strokes that were cut off.
+    """
+    wider = resize_kernel_support(centre_kernel(kernel), kernel.shape[-1] + 2 * _ROOM)
+    return correct(look_at([(picture, region)], device), wider, device)
+
+
+def _ask(network: KernelCorrection, maps: torch.Tensor) -> torch.Tensor:
+    """The mean of what the network says of evidence (C, m, m) in its eight orientations."""
+    upright = (maps, maps.mT)
+    seen = [each.rot90(turns, (1, 2)) for each in upright for turns in range(4)]
+    said = network(torch.stack(seen)).unflatten(0, (2, 4))
+    plain, mirrored = (
+        torch.stack([kernel.rot90(-turns) for turns, kernel in enumerate(part)]).mean(dim=0)
+        for part in said
+    )
+    return (plain + mirrored.mT) / 2
 
 
 @lru_cache(maxsize=1)

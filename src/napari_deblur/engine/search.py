@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from napari_deblur.blur.alternation import resize_kernel
 from napari_deblur.blur.kernel import delta_kernel
 from napari_deblur.engine.comparison import Comparison
-from napari_deblur.engine.correction import correct_kernel
+from napari_deblur.engine.correction import correct
 from napari_deblur.engine.estimation import Estimate, estimate
 from napari_deblur.engine.pair import LARGEST_KERNEL
 from napari_deblur.engine.plans import choose_tile
@@ -71,7 +71,7 @@ def find_kernel(
     found = yield from _search(pair, frames, options, plan, comparison)
     if options.refine == 0 or not found.informative:
         return found
-    corrected = correct_kernel(comparison.views, found.kernel, pair.device)
+    corrected = correct(comparison.views, found.kernel, pair.device)
     return Estimate(corrected, informative=True)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "Method", "find_method"]
 
-METHODS = ("network", "front-end", "hyper-laplacian", "wiener", "blurry")
+METHODS = ("network", "corrected", "front-end", "hyper-laplacian", "wiener", "blurry")
 """Names that `find_method` knows."""
 
 # The quadratic prior wants a smaller weight than the sparse one; both suit noise of about 1 %.
@@ -71,7 +71,8 @@ def find_method(
     Parameters
     ----------
     name
-        ``network``: the pair of networks.  ``front-end``: the deconvolution that the pair's
+        ``network``: the pair of networks.  ``corrected``: the pair, and every kernel, also a
+        known one, corrected on the image first.  ``front-end``: the deconvolution that the pair's
         synthesis network stands on, without it.  ``hyper-laplacian``: half-quadratic splitting
         (Krishnan and Fergus, NIPS 2009).  ``wiener``: one linear filter with a gradient
         prior.  ``blurry``: the input itself, what every method must beat.
@@ -81,8 +82,8 @@ def find_method(
     weight
         Weight of the data term of the classical methods; None takes their default.
     noise
-        Standard deviation of the noise, told to ``network`` and ``front-end``; None has it
-        measured.
+        Standard deviation of the noise, told to ``network``, ``corrected`` and ``front-end``; None
+        has it measured.
     more
         Further keywords of `napari_deblur.deblur` and `napari_deblur.estimate_kernel`.  All but
         ``network`` use them for the kernel only.
@@ -111,6 +112,8 @@ def find_method(
         return Method(name, estimate, lambda blurry, _: blurry, needs_kernel=False)
     if name == "network":
         return Method(name, estimate, _network(model, device, tile, {**more, "noise": noise}))
+    if name == "corrected":
+        return Method(name, estimate, _corrected(model, device, tile, {**more, "noise": noise}))
     if name == "front-end":
         return Method(name, estimate, _front_end(model, device, noise))
     return Method(name, estimate, _classical(name, weight or _WEIGHTS[name], device))
@@ -151,6 +154,22 @@ def _network(
             channels_last(blurry), kernel, model=model, device=device, tile=tile, **more
         )
         return channels_first(restored)
+
+    return deconvolve
+
+
+def _corrected(
+    model: str, device: str, tile: int | None, more: Mapping[str, Any]
+) -> Callable[[Image, Kernel | None], Image]:
+    network = _network(model, device, tile, more)
+
+    def deconvolve(blurry: Image, kernel: Kernel | None) -> Image:
+        import napari_deblur
+
+        if kernel is None:
+            raise AssertionError("a correction needs a kernel")
+        better = napari_deblur.correct_kernel(channels_last(blurry), kernel, device=device)
+        return network(blurry, better)
 
     return deconvolve
 
