@@ -1,10 +1,11 @@
 """Block-wise correlation against the formulation with transforms of the whole image.
 
-Two whole-image references are timed: ``all pairs`` transforms every pair's spectrum back at once
-(what a tensor program written straight from the formula does), ``pair by pair`` one after the
-other, which is the least memory that the formulation can do with.  All three give the same numbers,
-which is checked first.  Times are medians over interleaved rounds; memory is what the process grows
-by at its peak (CPU, each in a process of its own) or what torch allocated at its peak (CUDA).
+The full-image formulation is timed in two ways: ``whole image, all pairs`` is what a tensor program
+written straight from the formula does, which transforms every pair's spectrum back at once; ``whole
+image, pair by pair`` is a loop over them, which is the least memory that it can do with.  All three
+give the same numbers, which is checked first.  Times are medians over interleaved rounds; memory is
+what the process grows by at its peak (CPU, each in a process of its own) or what torch allocated at
+its peak (CUDA).
 
     python benchmarks/correlation.py
     python benchmarks/correlation.py --full --threads 2 --json correlation.json
@@ -26,8 +27,8 @@ from napari_deblur.networks.correlation import CrossCorrelation
 
 METHODS: dict[str, Callable[[int], nn.Module]] = {
     "blocks": CrossCorrelation,
-    "pair by pair": WholeImageCorrelation,
-    "all pairs": lambda radius: WholeImageCorrelation(radius, at_once=True),
+    "whole image, pair by pair": WholeImageCorrelation,
+    "whole image, all pairs": lambda radius: WholeImageCorrelation(radius, at_once=True),
 }
 
 

@@ -109,19 +109,22 @@ def test_colours_dtypes_and_outputs_are_as_with_one_kernel(model, rolled):
     _, blurry, kernels = rolled
     colour = np.uint16(60000 * np.stack([blurry, blurry[::-1], blurry[:, ::-1]], axis=-1))
     out = np.zeros_like(colour)
-    result = drain(deblur_steps(colour, kernels, model=model, device="cpu", out=out))
+    options = {"model": model, "device": "cpu"}
+    result = drain(deblur_steps(colour, kernels, channel_axis=-1, out=out, **options))
     assert result.image is out
     alone = drain(
         deblur_steps(
             colour[..., 0],
             kernels,
-            model=model,
-            device="cpu",
             value_range=(0, 65535),
             noise=result.settings["noise"],
+            **options,
         )
     )
     assert np.abs(out[..., 0].astype(float) - alone.image).mean() < 100
+    grey = np.repeat(colour[..., :1], 3, axis=-1)
+    rgb = drain(deblur_steps(grey, kernels, noise=result.settings["noise"], **options))
+    assert np.abs(rgb.image[..., 1].astype(float) - alone.image).mean() < 10
 
 
 # ------------------------------------------------------------------ kernels that are found

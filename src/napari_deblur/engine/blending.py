@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Blender", "Block", "fade_blocks"]
 
-_SHARE = 3  # of the halo, one part; what lies farther out is disturbed by the block's own end
+_SHARE = 2  # of the halo, one part; what lies farther out is disturbed by the block's own end
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def fade_blocks(tiles: Sequence[Tile], halo: int) -> tuple[Block, ...]:
     Returns
     -------
     tuple of Block
-        They reach a third of the halo into each other, and at most half of what either owns.
+        They reach half of the halo into each other, and at most half of what either owns.
     """
     rows, columns = (
         _grow(((tile.owned[axis].start, tile.owned[axis].stop) for tile in tiles), halo // _SHARE)

@@ -51,7 +51,7 @@ _LARGEST_TILE = 2048  # elsewhere
 _SMALLEST = 64
 # Beyond this many kernels a deconvolution hardly sees a border any more: with little noise, half of
 # it costs three times the difference where blocks meet, and the rest little time.
-_KERNELS_REACHED = 12
+_KERNELS_REACHED = 16
 _LARGEST_HALO = 768
 _LIVE_MAPS = 8  # maps of the finest level that exist at once in the U-Net
 _LIVE_IMAGES = 32  # float32 images of the padded size that exist at once in a deconvolution
