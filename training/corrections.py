@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import io
 import json
 import zlib
 from concurrent.futures import ProcessPoolExecutor
@@ -240,7 +241,7 @@ def _portion(
 def _read(path: Path, size: int) -> CorrectionSamples | None:
     """Read a portion; one that is not there, or damaged, is made anew."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             evidence = np.asarray(file["evidence"], np.float16)
             truth = np.asarray(file["truth"], np.float32)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
