@@ -52,9 +52,10 @@ def test_what_goes_on_is_as_many_as_announced(kept: int, paper: float | None) ->
     assert {path.scale for path in paths} == {4}
 
 
-def test_a_kernel_like_a_better_one_goes_on_only_where_others_are_lacking() -> None:
+def test_what_goes_on_is_unlike_what_is_better_and_costs_little_more() -> None:
     line, moved = NETWORK, np.roll(NETWORK, 2, axis=0)
-    other, third = straight_motion(20, 120, 31), straight_motion(6, 0, 31)
-    kernels, costs = [other, moved, third, line], [2.0, 1.0, 3.0, 0.5]
-    assert best_and_different(kernels, costs, 3) == [3, 0, 2]
-    assert best_and_different([moved, line], [1.0, 0.5], 2) == [1, 0]
+    other, third, fourth = (straight_motion(*each, 31) for each in ((20, 120), (6, 0), (9, 60)))
+    kernels = [other, moved, third, line, fourth]
+    costs = [2.03, 2.01, 2.04, 2.0, 2.2]
+    assert best_and_different(kernels, costs, 5) == [3, 0, 2]
+    assert best_and_different(kernels, costs, 2) == [3, 0]

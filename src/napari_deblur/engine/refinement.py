@@ -12,6 +12,7 @@ kernels that is asked where the first are chosen.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -102,8 +103,7 @@ def refine_kernel(
         paper = None
         paths = few_starts(kernel, scales, schedule)
     total = sum(stops[0][0] + 1 - path.scale for path in paths)
-    total += _count_steps(stops, last, paper)
-    total += STEPS if factor < 1 else 0
+    total += _count_steps(stops, last, paper) + (STEPS if factor < 1 else 0)
     progress = count_up("refine", total)
     yield next(progress)
 
@@ -130,11 +130,13 @@ def refine_kernel(
     kept = [arrived[i] for i in best_and_different(arrived, costs(arrived, first), count)]
     judged = kept[0]
     paths = going_on(kept, first + 1, schedule, paper)
-    for stop, count in later:
+    for (stop, count), most in zip(later, _most_going(stops, paper), strict=True):
         arrived = []
         for path in paths:
             current = yield from climb(path, stop)
             arrived.append(current)
+        for _ in range((most - len(paths)) * (stop + 1 - paths[0].scale)):
+            next(progress)  # fewer were worth it than had been announced
         going = best_and_different(arrived, costs(arrived, stop), count)
         paths = [replace(paths[i], kernel=arrived[i], scale=stop + 1) for i in going]
     current = yield from climb(paths[0], last)
@@ -158,14 +160,17 @@ def _many_stops(scales: Sequence[Scale]) -> list[tuple[int, int]]:
     return list(stops.items())
 
 
+def _most_going(stops: Sequence[tuple[int, int]], paper: float | None) -> list[int]:
+    """How many paths at most go on from every stop but the last, from which one does."""
+    counts = [count for _, count in stops[:-1]]
+    return [count_going_on(count, paper) if i == 0 else count for i, count in enumerate(counts)]
+
+
 def _count_steps(stops: Sequence[tuple[int, int]], last: int, paper: float | None) -> int:
-    """How many scales are climbed after the first of some stops, each with how many it keeps."""
-    (at, kept), *later = stops
-    going, total = count_going_on(kept, paper), 0
-    for stop, count in later:
-        total += going * (stop - at)
-        at, going = stop, count
-    return total + going * (last - at)
+    """How many scales are climbed at most after the first of some stops."""
+    numbers = [number for number, _ in stops]
+    legs = zip(_most_going(stops, paper), itertools.pairwise(numbers), strict=True)
+    return sum(most * (to - at) for most, (at, to) in legs) + last - numbers[-1]
 
 
 def improve_at(

@@ -44,6 +44,7 @@ _ACROSS, _DOWN, _FALLING, _RISING = (0, 1), (1, 0), (1, 1), (1, -1)
 _DIRECTIONS: Final = (_ACROSS, _DOWN, _FALLING, _RISING)
 _DIAGONALS: Final = (_FALLING, _RISING)
 _ALIKE: Final = 0.9  # normalised correlation from which two kernels are one
+_FAR_MORE: Final = 1.05  # of two costs, where kernels that are right differ from wrong ones by less
 
 
 @dataclass(frozen=True)
@@ -135,16 +136,17 @@ def _half(count: int) -> int:
 def best_and_different(
     kernels: Sequence[NDArray[np.float32]], costs: Sequence[float], count: int
 ) -> list[int]:
-    """Return which `count` kernels cost least, the least first, without those much like them.
+    """Return which kernels go on, at most `count`: those that cost least, the least first.
 
-    Only where there are too few others, the next best that are alike.
+    Without those much like them, and those that cost far more than the least.
     """
     kept: list[int] = []
-    passed: list[int] = []
     for index in map(int, np.argsort(costs, kind="stable")):
-        alike = any(kernel_likeness(kernels[index], kernels[other]) > _ALIKE for other in kept)
-        (passed if alike else kept).append(index)
-    return [*kept, *passed][:count]
+        if len(kept) == count or costs[index] > _FAR_MORE * min(costs):
+            break
+        if all(kernel_likeness(kernels[index], kernels[other]) <= _ALIKE for other in kept):
+            kept.append(index)
+    return kept
 
 
 def _from_network(
