@@ -1,7 +1,7 @@
 """Kernels as a search leaves them, made from true ones, and what their images say of them.
 
-A whole search takes seconds and often fails, which teaches a correction nothing.  Its last scales
-take a tenth of that, and they alone decide what is left wrong with a kernel that was found: started
+A whole search takes long and often fails, which teaches a correction nothing.  Its last scales take
+a fraction of that, and they alone decide what is left wrong with a kernel that was found: started
 from a true kernel that was bent, smoothed and weighted at random, they forget the start and keep
 the errors of the method.  A share of the samples has kernels nearer to the truth than alternation
 comes, so that the correction learns when to leave a kernel alone.

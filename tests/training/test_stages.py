@@ -17,7 +17,7 @@ from napari_deblur.training.ablation_rows import ROWS, total_cost
 from napari_deblur.training.cli import app
 from napari_deblur.training.models import build_network, network_configs
 from napari_deblur.training.recipe import load_recipe
-from napari_deblur.training.regimen import train_stage
+from napari_deblur.training.regimen import _steps, train_stage, window_of
 from napari_deblur.weights.files import open_network, read_weights
 
 # The first test of this file waits for the whole regimen.
@@ -33,6 +33,9 @@ SHORT = [
     "data.procedural_size=64",
     "kernels.count=16",
 ]
+
+
+_BOTH = ("paper", "compact")
 
 
 def _short(out: Path, *settings: str, resume: bool = False, stage: str = "analysis") -> None:
@@ -82,7 +85,8 @@ def test_every_stage_leaves_weights_that_open_and_say_where_they_come_from(whole
         for kind in ("analysis", "synthesis"):
             open_network(whole / f"{pair}{kind}" / f"{kind}.safetensors")
             open_network(whole / f"{pair}joint" / f"{kind}.safetensors")
-    open_network(whole / "classifier" / "classifier.safetensors")
+    for lone in ("classifier", "correction"):
+        open_network(whole / lone / f"{lone}.safetensors")
     small = read_weights(whole / "scales" / "small" / "joint" / "analysis.safetensors")
     assert small.config["kernel_size"] == 7
     provenance = read_weights(whole / "joint" / "synthesis.safetensors").provenance
@@ -117,6 +121,23 @@ def test_folder_that_holds_a_run_is_not_overwritten_and_resumes_only_its_recipe(
     (tmp_path / "old.safetensors").write_bytes(weights)
     before = read_weights(tmp_path / "old.safetensors").tensors
     assert all((again[name] == before[name]).all() for name in before)
+
+
+def test_the_whole_regimen_runs_what_the_recipe_enables_in_order() -> None:
+    folders = {name: [step[-1] for step in _steps("all", load_recipe(name))] for name in _BOTH}
+    assert folders["paper"][:4] == ["analysis", "synthesis", "joint", "classifier"]
+    assert "correction" not in folders["paper"]
+    assert folders["compact"][4:7] == ["classifier", "correction", "scales/small/analysis"]
+    assert [step[-1] for step in _steps("correction", load_recipe("paper"))] == ["correction"]
+
+
+def test_windows_of_corrections_are_those_of_the_smallest_class() -> None:
+    assert window_of(load_recipe("compact"), "correction") == 224 + 31 - 1
+    with pytest.raises(RecipeError, match=r"a value for each of the 2 classes"):
+        window_of(
+            load_recipe("paper", ["stage.correction.kernels.classes=[[3, 9], [11, 15]]"]),
+            "correction",
+        )
 
 
 def test_missing_earlier_stage_is_named(tmp_path: Path) -> None:
