@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from napari_deblur.blur.kernel import centre_kernel, delta_kernel
+from napari_deblur.blur.shrinking import shrink_image
 from napari_deblur.engine.progress import Progress
 from napari_deblur.engine.region import Region, luma
-from napari_deblur.engine.shrinking import shrink_image
 from napari_deblur.engine.tiles import spread
 from napari_deblur.errors import WeightsError
 

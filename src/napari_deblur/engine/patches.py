@@ -16,8 +16,8 @@ import torch
 from napari_deblur.blur.edges import differences, sparse_edges, strongest_gradients
 from napari_deblur.blur.kernel_step import NormalEquations, normal_equations
 from napari_deblur.blur.saturation import fill_clipped
+from napari_deblur.blur.shrinking import shrink_clipped, shrink_image
 from napari_deblur.engine.region import Region, busiest_part, luma, restrict_frames
-from napari_deblur.engine.shrinking import shrink_clipped, shrink_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,8 +12,8 @@ from scipy import ndimage
 
 from napari_deblur.blur.alternation import EDGE_COST, Schedule, energies
 from napari_deblur.blur.noise import estimate_noise
+from napari_deblur.blur.shrinking import shrink_clipped, shrink_image
 from napari_deblur.engine.region import Region, busiest_part, luma
-from napari_deblur.engine.shrinking import shrink_clipped, shrink_image
 from napari_deblur.engine.tiles import spread
 
 if TYPE_CHECKING:
