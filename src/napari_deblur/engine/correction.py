@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from napari_deblur.blur.evidence import EVIDENCE, kernel_evidence
-from napari_deblur.blur.kernel import centre_kernel, resize_kernel_support
+from napari_deblur.blur.kernel import resize_kernel_support
 from napari_deblur.blur.kernel_step import clean_kernel
 from napari_deblur.blur.pyramid import Scale
 from napari_deblur.engine.views import Views, look_at
@@ -37,7 +37,7 @@ __all__ = ["correct", "correct_given"]
 _FLOOR: Final = 0.005  # share of the peak
 # How far to go from the kernel towards the network's.  All the way is better on simulated shake and
 # worse on real shake, which is not quite a convolution, so that its evidence misleads.
-_STRENGTH: Final = 0.5
+_STRENGTH: Final = 0.6
 _ROOM: Final = 4  # pixels around a kernel that is given, into which its strokes may spread
 
 
@@ -86,7 +86,10 @@ def correct_given(
     ndarray, shape (m + 8, m + 8), float32
         As `correct`; there is room for strokes that were cut off.
     """
-    wider = resize_kernel_support(centre_kernel(kernel), kernel.shape[-1] + 2 * _ROOM)
+    # Moved by whole pixels only, as anything else would blur it.
+    wider = resize_kernel_support(
+        clean_kernel(kernel, floor=0, speck=0), kernel.shape[-1] + 2 * _ROOM
+    )
     return correct(look_at([(picture, region)], device), wider, device)
 
 
