@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from napari_deblur.training.batches import BatchMaker
 
-__all__ = ["CorrectionSamples", "SampleOrder", "bent_bank", "make_samples"]
+__all__ = ["CorrectionSamples", "SampleOrder", "make_samples"]
 
 _PORTION: Final = 16
 """Tries at a time; part of what a seed means, so never change it with the worker count."""
@@ -86,10 +87,11 @@ class SampleOrder:
     ----------
     maker : BatchMaker
         Makes blurry luma, one image a batch.
-    bent : KernelBank
-        The maker's kernels, each bent: the blur at the other end of an image over which it varies.
     varying : float
-        Share of such images.
+        Share of the images over which the blur varies.
+    varying_bent : float
+        From one end to the other by at most so many pixels of a kernel of 31, in proportion for
+        others.
     spoiling : Spoiling
         How far from the truth the search begins.
     size : int
@@ -99,8 +101,8 @@ class SampleOrder:
     """
 
     maker: BatchMaker
-    bent: KernelBank
     varying: float
+    varying_bent: float
     spoiling: Spoiling
     size: int
     data: str
@@ -109,9 +111,20 @@ class SampleOrder:
         """Short name of the content; how many samples are wanted does not belong to it."""
         maker = self.maker
         parts: list[Any] = [dataclasses.asdict(part) for part in (maker.data, maker.sensor)]
-        parts += [maker.crop, maker.seed, maker.stream, maker.batch, self.varying]
+        parts += [maker.crop, maker.seed, maker.stream, self.varying, self.varying_bent]
         parts += [dataclasses.asdict(self.spoiling), self.size, self.data, EVIDENCE, _PORTION]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    @functools.cached_property
+    def bent(self) -> KernelBank:
+        """The maker's kernels, each bent: the blur at the other end of an image."""
+        bank, most = self.maker.bank, self.varying_bent * self.size / _KERNEL_SIDE
+        key = [self.maker.seed, zlib.crc32(f"{self.maker.stream} bent".encode())]
+        rng = np.random.default_rng(np.random.SeedSequence(key))
+        kernels = bank.kernels.float().cpu().numpy()
+        bent = np.concatenate([bend(rng, one[None], rng.uniform(0, most)) for one in kernels])
+        bent = (bent / bent.max(axis=(1, 2), keepdims=True)).astype(np.float16)
+        return dataclasses.replace(bank, kernels=torch.from_numpy(bent).to(bank.kernels.device))
 
     def task(self, index: int) -> SampleTask:
         """Blur image `index`; it depends on the seed, the stream and `index` alone."""
@@ -139,20 +152,6 @@ def _ramp(rng: np.random.Generator, side: int) -> torch.Tensor:
     rows, columns = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
     ramp = 0.5 + 0.5 * (down * rows + across * columns) / (abs(down) + abs(across))
     return torch.from_numpy(ramp.astype(np.float32))
-
-
-def bent_bank(bank: KernelBank, most: float, seed: int) -> KernelBank:
-    """Bend each kernel by up to `most` pixels of a kernel of 31, in proportion for others."""
-    rng = np.random.default_rng(np.random.SeedSequence([seed, len(bank.kernels)]))
-    kernels = bank.kernels.float().cpu().numpy()
-    unit = kernels.shape[-1] / _KERNEL_SIDE
-    bent = np.concatenate(
-        [bend(rng, kernel[None], rng.uniform(0, most) * unit) for kernel in kernels]
-    )
-    peaks = bent.max(axis=(1, 2), keepdims=True)
-    return dataclasses.replace(
-        bank, kernels=torch.from_numpy((bent / peaks).astype(np.float16)).to(bank.kernels.device)
-    )
 
 
 def make_samples(

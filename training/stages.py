@@ -18,7 +18,6 @@ from napari_deblur.training.checkpoints import latest_checkpoint
 from napari_deblur.training.corrections import (
     CorrectionSamples,
     SampleOrder,
-    bent_bank,
     make_samples,
 )
 from napari_deblur.training.evidence_batches import (
@@ -438,12 +437,7 @@ def _samples(
     data, seed = session.sharp(recipe.data), session.recipe.seed
     bank = session.bank(recipe.kernels, size, sizes=(limits,), held_out=held_out)
     stream = f"correction {size}" + " held out" * held_out
-    content = [
-        data.report.manifest,
-        limits,
-        dataclasses.asdict(recipe.kernels),
-        recipe.varying_bent,
-    ]
+    content = [data.report.manifest, limits, dataclasses.asdict(recipe.kernels)]
     searched_shrunk = size > network_configs(session.recipe.model).analysis.kernel_size
     order = SampleOrder(
         maker=BatchMaker(
@@ -457,8 +451,8 @@ def _samples(
             seed=seed,
             stream=stream,
         ),
-        bent=bent_bank(bank, recipe.varying_bent, seed),
         varying=recipe.varying,
+        varying_bent=recipe.varying_bent,
         spoiling=Spoiling(recipe.near, recipe.bent, recipe.smoothed, wide=searched_shrunk),
         size=size,
         data=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest(),

@@ -21,7 +21,6 @@ from napari_deblur.training.checkpoints import latest_checkpoint
 from napari_deblur.training.corrections import (
     CorrectionSamples,
     SampleOrder,
-    bent_bank,
     make_samples,
 )
 from napari_deblur.training.evidence_batches import (
@@ -71,7 +70,7 @@ def _order(*, seed: int = 3, varying: float = 0.5) -> SampleOrder:
         seed=seed,
         stream="correction",
     )
-    return SampleOrder(maker, bent_bank(bank, 0.6, 0), varying, SPOILING, SIZE, "rectangles")
+    return SampleOrder(maker, varying, 0.6, SPOILING, SIZE, "rectangles")
 
 
 def test_image_and_kernel_of_a_task_belong_together() -> None:
