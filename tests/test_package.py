@@ -69,7 +69,8 @@ def test_import_of_the_command_line_does_not_load_torch(tmp_path: Path) -> None:
 
 
 def test_public_names_are_there_and_listed() -> None:
-    assert set(napari_deblur.__all__) == {"__version__", "deblur", "deblur_lazy", "estimate_kernel"}
+    names = {"__version__", "correct_kernel", "deblur", "deblur_lazy", "estimate_kernel"}
+    assert set(napari_deblur.__all__) == names
     assert set(napari_deblur.__all__) <= set(dir(napari_deblur))
     for name in napari_deblur.__all__:
         assert getattr(napari_deblur, name) is not None

@@ -19,6 +19,8 @@ import skimage.io
 import tifffile
 from numpy.typing import NDArray
 
+import napari_deblur
+
 Outcome = tuple[int, str, str]
 Program = Callable[..., Outcome]
 
@@ -87,6 +89,28 @@ def test_kernel_and_then_deblur_with_it(
     succeed(command(*args, *options))
     difference = skimage.io.imread(blind).astype(int) - skimage.io.imread(known)
     assert np.abs(difference).max() <= 1
+
+
+def test_kernels_are_corrected_as_the_function_does_and_bad_ones_change_nothing(
+    tmp_path: Path, picture: NDArray[np.uint8], command: Program
+) -> None:
+    skimage.io.imsave(tmp_path / "in.png", picture)
+    known = np.ones((5, 5), np.float32) / 25
+    tifffile.imwrite(tmp_path / "known.tif", known)
+    target = tmp_path / "better.tif"
+    arguments = ("kernel", tmp_path / "in.png", "-o", target, "--device", "cpu", "--correct")
+    succeed(command(*arguments, tmp_path / "known.tif"))
+    expected = napari_deblur.correct_kernel(picture, known, device="cpu")
+    np.testing.assert_allclose(tifffile.imread(target), expected, atol=1e-6)
+    target.unlink()
+    tifffile.imwrite(tmp_path / "even.tif", np.ones((4, 4), np.float32))
+    code, _, err = command(*arguments, tmp_path / "even.tif")
+    assert code != 0
+    assert "odd" in err
+    code, _, err = command(*arguments, tmp_path / "known.tif", "--each")
+    assert code != 0
+    assert "--each" in err
+    assert not target.exists()
 
 
 @pytest.mark.parametrize("pooled", [False, True])
