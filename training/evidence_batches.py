@@ -47,6 +47,7 @@ class EvidenceBatch:
 class EvidenceMaker:
     """Draws batches, each of one size, all samples of it in one of the eight orientations.
 
+    A size is as frequent as it has samples.
     `batch` samples of the smallest kernels, fewer of larger ones in proportion to their sides.
     """
 
@@ -59,7 +60,8 @@ class EvidenceMaker:
         """Make batch `index` of process `rank`."""
         key = [self.seed, zlib.crc32(self.stream.encode()), index, rank]
         rng = np.random.default_rng(np.random.SeedSequence(key))
-        samples = self.classes[int(rng.integers(len(self.classes)))]
+        counts = np.array([len(each) for each in self.classes])
+        samples = self.classes[int(rng.choice(len(counts), p=counts / counts.sum()))]
         smallest = min(each.size for each in self.classes)
         count = max(1, round(self.batch * smallest / samples.size))
         chosen = torch.from_numpy(rng.integers(0, len(samples), count)).to(samples.truth.device)

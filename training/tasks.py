@@ -44,6 +44,9 @@ Pictures = dict[str, list[torch.Tensor]]
 B = TypeVar("B", contravariant=True)  # noqa: PLC0105 - a batch
 
 _SMALLEST_ERROR = 1e-3
+# In the loss: kernels that are this good gain little from being better, and would keep the network
+# from the corrections that worse ones need.
+_GOOD_ERROR = 2e-2
 
 
 class Task(Protocol[B]):
@@ -296,9 +299,9 @@ class CorrectionTask:
         return {"correction": module}
 
     def loss(self, module: nn.Module, batch: EvidenceBatch, progress: float) -> torch.Tensor:  # noqa: ARG002
-        """Log of the spectral error, so that good kernels count as much as bad ones, and L1."""
+        """Log of the spectral error, so that bad kernels do not outweigh all others, and L1."""
         kernel = module(batch.evidence)
-        errors = (spectral_error(kernel, batch.kernel) + _SMALLEST_ERROR).log()
+        errors = (spectral_error(kernel, batch.kernel) + _GOOD_ERROR).log()
         return (errors + self.l1 * kernel_distance(kernel, batch.kernel)).mean()
 
     def measure(self, module: nn.Module, batch: EvidenceBatch) -> dict[str, torch.Tensor]:
