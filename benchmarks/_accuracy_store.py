@@ -20,7 +20,7 @@ import napari_deblur
 from napari_deblur.evaluation.benchmark import Protocol, evaluate
 from napari_deblur.evaluation.methods import Method
 from napari_deblur.files.atomic import atomic_path
-from napari_deblur.weights.registry import find_model, find_weights, models
+from napari_deblur.weights.registry import correction_entry, find_model, find_weights, models
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -39,7 +39,11 @@ def weights_hash(model: str) -> str:
     if model in ("default", "auto"):
         entries += [each for each in models().values() if each.size_class is not None]
     files = dict.fromkeys(file for each in entries for file in (each.analysis, each.synthesis))
-    return "-".join(find_weights(file).sha256[:12] for file in files)
+    hashes = [find_weights(file).sha256 for file in files]
+    correction = correction_entry()
+    if correction is not None:
+        hashes.append(correction.sha256)
+    return "-".join(each[:12] for each in hashes)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from napari_deblur.engine.auto import Choice, choose, model_for
 from napari_deblur.engine.devices import pick_device
 from napari_deblur.engine.pair import Pair, load_pair
 from napari_deblur.engine.progress import Progress
+from napari_deblur.weights.registry import correction_entry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,9 +43,11 @@ def restoring_pair(pair: Pair, options: Options, kernel: NDArray[np.float32]) ->
 
 def provenance(pair: Pair) -> dict[str, Any]:
     """What a result says about the networks that it comes from."""
+    correction = correction_entry()
+    last = {} if correction is None else {"correction": correction.sha256}
     return {
         "model": pair.name,
-        "weights": dict(pair.hashes),
+        "weights": {**pair.hashes, **last},
         "device": str(pair.device),
         "precision": str(pair.precision).removeprefix("torch."),
     }
