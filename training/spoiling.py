@@ -44,7 +44,6 @@ _LEAST_SMOOTHED: Final = 0.3
 _BENT: Final = 0.7  # share of the starts that are bent at all
 _UNEVEN: Final = 0.3  # standard deviation of the logarithm of a start's weights, at most
 _GRAIN: Final = 2.0  # pixels over which these weights change
-_LARGEST: Final = 30.0  # of the maps; more comes from images with hardly an edge
 # Of kernels near the truth: bent and smoothed by less, cleaned by any floor up to the usual.
 _NEAR_BENT, _NEAR_SMOOTHED = 0.3, 0.5
 # The engine keeps fainter values of kernels that it looked for on a shrunk image.
@@ -131,7 +130,7 @@ def take_sample(task: SampleTask) -> Sample | None:
         maps = kernel_evidence([blurry], found, variance)
     if not np.isfinite(maps).all():
         return None
-    evidence = maps.clip(-_LARGEST, _LARGEST).astype(np.float16)
+    evidence = maps.astype(np.float16)
     return Sample(evidence, align_truth(task.kernel, found))
 
 

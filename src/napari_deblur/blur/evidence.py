@@ -32,6 +32,7 @@ _EDGES_OF_NOISE: Final = 3.0  # an edge costs at least so many times the noise's
 _RIDGE: Final = 1e-2
 # Bring the maps to the range of the kernel, whose peak is 1.
 _RESIDUAL_SCALE: Final = 3.0
+_LARGEST: Final = 30.0  # an image without edges leaves maps without meaning, not without bounds
 _LEAST_ENERGY: Final = 1e-6  # of gradients; an image of few edges may be flat
 _NOISE_SCALE: Final = 30.0
 
@@ -92,7 +93,7 @@ def kernel_evidence(
     own = _sum_of(normal_equations(each, each, size) for each in blurry).cross[0].cpu().numpy()
     maps += [own / max(float(own.max()), 1e-12), _auto_correlation(kernel)]
     maps.append(np.full((size, size), _NOISE_SCALE * variance**0.5))
-    return np.stack(maps).astype(np.float32)
+    return np.clip(np.stack(maps), -_LARGEST, _LARGEST).astype(np.float32)
 
 
 def _sum_of(equations: Iterable[NormalEquations]) -> NormalEquations:
