@@ -144,7 +144,8 @@ def test_stacks_are_deblurred_slice_by_slice_and_keep_their_metadata(
         assert written.imagej_metadata["unit"] == "um"
         assert written.pages[0].tags["XResolution"].value == (5, 1)
     kernels = tifffile.imread(tmp_path / "out_kernel.tif")
-    assert kernels.shape == ((15, 15) if pooled else (2, 15, 15))
+    assert kernels.shape[:-2] == (() if pooled else (2,))
+    assert kernels.shape[-2] == kernels.shape[-1] >= 15
     again = tmp_path / "again.tif"
     known = ["--kernel", tmp_path / "out_kernel.tif", "--model", model, "--device", "cpu"]
     succeed(command("deblur", source, "-o", again, *known))

@@ -29,7 +29,7 @@ from napari_deblur.engine.local import count_local_steps, find_local_kernels
 from napari_deblur.engine.patches import Patch, look
 from napari_deblur.engine.progress import Progress, count_up, counted
 from napari_deblur.engine.rolling import count_rolling_steps, find_motion
-from napari_deblur.engine.search import find_kernel
+from napari_deblur.engine.search import correct_found, search_kernel
 from napari_deblur.engine.sizes import PAIRS_OWN, SizePlan
 from napari_deblur.errors import InputError
 
@@ -135,12 +135,14 @@ def find_field(
         The frames must be of one size.
     """
     size = frames[0][0].layout.size
-    whole = yield from find_kernel(pair, frames, options, plan)
+    whole = yield from search_kernel(pair, frames, options, plan)
     shape = options.grid or choose_grid(size, kernel_support(whole.kernel))
     grid = FieldGrid(size, shape)
     patches = look(frames, grid, _LARGEST_PATCH, pair.device) if whole.informative else []
     evidence = evidence_of(grid, patches)
-    one = _uniform(whole.kernel, grid, evidence, informative=whole.informative)
+    # Those of cells are not corrected, so kernels are compared as they were before that.
+    corrected = correct_found(pair, frames, options, whole)
+    one = _uniform(corrected.kernel, grid, evidence, informative=whole.informative)
     if len(grid.cells) == 1 or not evidence.any():
         return one
     fine = _part_grid(size, whole.kernel, _FINE_PART)

@@ -18,6 +18,7 @@ from napari_deblur.engine.refinement import refine_kernel
 from napari_deblur.engine.sizes import PAIRS_OWN, SizePlan, find_at_sizes
 from napari_deblur.engine.suspicion import reaches_beyond
 from napari_deblur.engine.texture import shows_texture
+from napari_deblur.engine.views import look_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from napari_deblur.engine.progress import Progress
     from napari_deblur.engine.region import Region
 
-__all__ = ["NothingToEstimateWarning", "find_kernel"]
+__all__ = ["NothingToEstimateWarning", "correct_found", "find_kernel", "search_kernel"]
 
 _RIM = 2  # pixels
 _LARGEST_SHARE_AT_RIM = 0.1
@@ -64,25 +65,34 @@ def find_kernel(
     NothingToEstimateWarning
         When no frame has any texture; noise is none.
     """
+    found = yield from search_kernel(pair, frames, options, plan)
+    return correct_found(pair, frames, options, found)
+
+
+def correct_found(
+    pair: Pair, frames: Sequence[tuple[Picture, Region]], options: Options, found: Estimate
+) -> Estimate:
+    """Take the last step from what `search_kernel` found; none where it was not refined."""
+    if options.refine == 0 or not found.informative:
+        return found
+    kernel = correct(look_at(frames, pair.device), found.kernel, pair.device)
+    return Estimate(kernel, informative=True)
+
+
+def search_kernel(
+    pair: Pair,
+    frames: Sequence[tuple[Picture, Region]],
+    options: Options,
+    plan: SizePlan = PAIRS_OWN,
+) -> Generator[Progress, None, Estimate]:
+    """Do what `find_kernel` does but for the last step, the correction.
+
+    For whoever compares the kernel with others that are not corrected.
+    """
     told = options.kernel_size
     if told is not None or not plan.sizes:
         plan = SizePlan((told or pair.kernel_size,))
     comparison = Comparison(frames, pair.kernel_size, pair.device)
-    found = yield from _search(pair, frames, options, plan, comparison)
-    if options.refine == 0 or not found.informative:
-        return found
-    corrected = correct(comparison.views, found.kernel, pair.device)
-    return Estimate(corrected, informative=True)
-
-
-def _search(
-    pair: Pair,
-    frames: Sequence[tuple[Picture, Region]],
-    options: Options,
-    plan: SizePlan,
-    comparison: Comparison,
-) -> Generator[Progress, None, Estimate]:
-    """The kernel of the best of the plan's sizes, on a wider support where it is cut off."""
     starts: dict[float, Estimate] = {}
 
     def start_at(factor: float) -> Generator[Progress, None, Estimate]:
@@ -113,8 +123,7 @@ def _search(
             NothingToEstimateWarning,
             stacklevel=2,
         )
-    told = options.kernel_size is not None
-    if told or options.refine == 0 or not found.informative:
+    if told is not None or options.refine == 0 or not found.informative:
         return found
     while _is_cut_off(found.kernel) and found.kernel.shape[-1] < LARGEST_KERNEL:
         wider = min(2 * found.kernel.shape[-1] - 1, LARGEST_KERNEL)
