@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import skimage.color
 import skimage.data
 import torch
 
@@ -168,13 +169,13 @@ def test_two_depths_are_told_from_one_and_each_gets_its_kernel():
 
 @pytest.mark.usefixtures("less_sure")
 def test_kernels_found_under_a_rolling_camera_sharpen_more_than_one():
-    sharp = skimage.data.camera()[40:344, 80:416] / np.float32(255)
-    path = random_path(np.random.default_rng(2), roll=0.045, shift=5, radius=227)
+    sharp = skimage.color.rgb2gray(skimage.data.astronaut())[20:330, 60:400].astype(np.float32)
+    path = random_path(np.random.default_rng(1), roll=0.06, shift=5, radius=227)
     blurry = expose_along(sharp[None], path)[0]
     found = drain(deblur_steps(blurry, field="grid", grid=(3, 3), kernel_size=19, device="cpu"))
     one = drain(deblur_steps(blurry, found.kernel, device="cpu"))
     assert found.field is not None
-    assert error(found.image, sharp) < 0.95 * error(one.image, sharp)
+    assert align_error(found.image, sharp) < 0.8 * align_error(one.image, sharp)
 
 
 def test_cells_without_texture_get_the_kernels_of_others():
