@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from napari_deblur.blur.alternation import Schedule, alternate, resize_kernel
+from napari_deblur.blur.alternation import EDGES_OF_NOISE, Schedule, alternate, resize_kernel
 from napari_deblur.blur.curves import bend
 from napari_deblur.blur.evidence import kernel_evidence
-from napari_deblur.blur.kernel_step import FLOOR, clean_kernel
+from napari_deblur.blur.kernel_step import FLOOR, WIDE_FLOOR, clean_kernel
 from napari_deblur.blur.likeness import kernel_likeness
 from napari_deblur.blur.noise import estimate_noise
 from napari_deblur.blur.placement import align_truth
@@ -39,15 +39,12 @@ _SIDE: Final = 31
 
 _LEAST_LIKENESS: Final = 0.75
 _SCALES_BELOW: Final = (2, 3)
-_EDGES_OF_NOISE: Final = 3.0  # as the engine has it: an edge costs so many variances of the noise
 _LEAST_SMOOTHED: Final = 0.3
 _BENT: Final = 0.7  # share of the starts that are bent at all
 _UNEVEN: Final = 0.3  # standard deviation of the logarithm of a start's weights, at most
 _GRAIN: Final = 2.0  # pixels over which these weights change
 # Of kernels near the truth: bent and smoothed by less, cleaned by any floor up to the usual.
 _NEAR_BENT, _NEAR_SMOOTHED = 0.3, 0.5
-# The engine keeps fainter values of kernels that it looked for on a shrunk image.
-_WIDE_FLOOR: Final = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,13 +177,13 @@ def _improve(
         if kernel.shape[-1] != scale.kernel_size:
             ratio = scale.factor / scales[number - 1].factor
             kernel = resize_kernel(kernel, ratio, scale.kernel_size)
-        least = max(schedule.smallest_sparsity, _EDGES_OF_NOISE * variance * scale.factor**2)
+        least = max(schedule.smallest_sparsity, EDGES_OF_NOISE * variance * scale.factor**2)
         kernel = alternate(
             [shrink_image(blurry, scale.factor)],
             kernel,
             number,
             dataclasses.replace(schedule, smallest_sparsity=least),
-            last_floor=_WIDE_FLOOR if wide and number == last else FLOOR,
+            last_floor=WIDE_FLOOR if wide and number == last else FLOOR,
         )
     return kernel
 

@@ -25,6 +25,7 @@ from napari_deblur.blur.kernel_step import FLOOR, clean_kernel, normal_equations
 from napari_deblur.blur.saturation import fill_clipped
 
 __all__ = [
+    "EDGES_OF_NOISE",
     "EDGE_COST",
     "Schedule",
     "alternate",
@@ -38,6 +39,9 @@ __all__ = [
 
 EDGE_COST: Final = 3e-4
 """What an edge costs when explanations are compared, where there is little noise."""
+
+EDGES_OF_NOISE: Final = 3.0
+"""An edge of the image that a kernel is read from costs at least so many variances of the noise."""
 
 # The squared gradient that makes an edge.
 _LEAST_EDGE = 1e-6

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_deblur.blur.alternation import unclipped
+from napari_deblur.blur.alternation import EDGES_OF_NOISE, unclipped
 from napari_deblur.blur.edges import differences, sparse_edges, strongest_of_all
 from napari_deblur.blur.kernel_step import NormalEquations, normal_equations, solve_kernel
 
@@ -28,8 +28,6 @@ __all__ = ["EVIDENCE", "kernel_evidence"]
 
 # Images of few edges: the penalty on an edge, and the shares of the gradients that count.
 _READINGS: Final = ((1e-4, (0.2, 1.0)), (1e-3, (0.1,)))
-_EDGES_OF_NOISE: Final = 3.0  # an edge costs at least so many times the noise's variance
-_RIDGE: Final = 1e-2
 # Bring the maps to the range of the kernel, whose peak is 1.
 _RESIDUAL_SCALE: Final = 3.0
 _LARGEST: Final = 30.0  # an image without edges leaves maps without meaning, not without bounds
@@ -81,14 +79,14 @@ def kernel_evidence(
     blurry = [differences(image) for image in images]
     maps = [kernel / peak]
     for penalty, shares in _READINGS:
-        least = max(penalty, _EDGES_OF_NOISE * variance)
+        least = max(penalty, EDGES_OF_NOISE * variance)
         edges = [sparse_edges(image, batch, least) for image in images]
         for share in shares:
             equations = _sum_of(
                 normal_equations(sharp, each, size)
                 for sharp, each in zip(strongest_of_all(edges, share), blurry, strict=True)
             )
-            maps.append(solve_kernel(equations, _RIDGE)[0].cpu().numpy() / peak)
+            maps.append(solve_kernel(equations)[0].cpu().numpy() / peak)
             maps.append(_RESIDUAL_SCALE / peak * _residual(equations, kernel))
     own = _sum_of(normal_equations(each, each, size) for each in blurry).cross[0].cpu().numpy()
     maps += [own / max(float(own.max()), 1e-12), _auto_correlation(kernel)]

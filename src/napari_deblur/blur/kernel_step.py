@@ -27,6 +27,7 @@ from napari_deblur.errors import InputError
 
 __all__ = [
     "FLOOR",
+    "WIDE_FLOOR",
     "NormalEquations",
     "clean_kernel",
     "kept_values",
@@ -36,6 +37,10 @@ __all__ = [
 
 FLOOR: Final = 0.05
 """Share of a kernel's peak below which values usually count as noise."""
+
+WIDE_FLOOR: Final = 0.01
+"""The same in the end for kernels larger than the network's: their faint strokes carry low
+frequencies.  What is faint in smaller ones is noise as often."""
 
 _ITERATIONS: Final = 60
 _NEIGHBOURS: Final = np.ones((3, 3), bool)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_deblur.blur.alternation import Schedule, alternate, resize_kernel
-from napari_deblur.blur.kernel_step import FLOOR
+from napari_deblur.blur.kernel_step import FLOOR, WIDE_FLOOR
 from napari_deblur.blur.marks import paper_of
 from napari_deblur.blur.pyramid import Scale, plan_scales
 from napari_deblur.defaults import DEFAULT_ROUNDS
@@ -47,9 +47,6 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_ROUNDS", "improve_at", "refine_kernel"]
 
 _CHOICE_FACTOR = 0.5  # the start is chosen once the image has half its size
-# Share of the peak from which values of the result count, for kernels larger than the network's:
-# their faint strokes carry low frequencies.  What is faint in smaller ones is noise as often.
-_LAST_FLOOR = 0.01
 
 # For kernels larger than the network's, of which it sees a shrunk image only: how many starts that
 # differ go on from which scale.  What they cost tells more on each, where they cost the more time.
@@ -94,7 +91,7 @@ def refine_kernel(
     if factor < 1:
         views = views.whole()
         stops = _many_stops(scales)
-        residual_weight, last_floor = LITTLE_RESIDUAL, _LAST_FLOOR
+        residual_weight, last_floor = LITTLE_RESIDUAL, WIDE_FLOOR
         paper = paper_of(views.images)
         paths = many_starts(kernel, factor, scales, schedule, stops[0][0], paper)
     else:

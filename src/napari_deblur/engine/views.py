@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from napari_deblur.blur.alternation import EDGE_COST, Schedule, energies
+from napari_deblur.blur.alternation import EDGE_COST, EDGES_OF_NOISE, Schedule, energies
 from napari_deblur.blur.noise import estimate_noise
 from napari_deblur.blur.shrinking import shrink_clipped, shrink_image
 from napari_deblur.engine.region import Region, busiest_part, luma
@@ -30,9 +30,8 @@ LITTLE_RESIDUAL: Final = 0.1
 _LARGEST_VIEW: Final = 1024  # side in pixels of what is read of an image
 _LARGEST_STEP: Final = 512  # side in pixels of what one scale works on
 _MOST_FRAMES: Final = 8
-# What an edge costs at least, as a multiple of the noise's variance, in the image that a kernel is
-# read from and when kernels are compared.  Up to a noise of 0.005 that changes nothing.
-_SPARSITY_OF_NOISE: Final = 3.0
+# What an edge costs at least when kernels are compared, as a multiple of the noise's variance.  Up
+# to a noise of 0.005 that changes nothing.
 _COST_OF_NOISE: Final = 10.0
 
 
@@ -83,7 +82,7 @@ class Views:
 
     def follow(self, schedule: Schedule) -> Schedule:
         """Return a schedule in which noise makes no edges."""
-        least = max(schedule.smallest_sparsity, _SPARSITY_OF_NOISE * self.variance)
+        least = max(schedule.smallest_sparsity, EDGES_OF_NOISE * self.variance)
         return replace(schedule, smallest_sparsity=least)
 
     def at(self, scale: Scale) -> Views:
