@@ -84,12 +84,13 @@ def _no_network(_: str, device: str) -> Any:
         from napari_deblur.engine.refinement import DEFAULT_ROUNDS, refine_kernel
         from napari_deblur.engine.region import find_region
         from napari_deblur.engine.run import drain
+        from napari_deblur.engine.views import look_at
         from napari_deblur.evaluation.pictures import channels_last
 
         picture = Options().open(channels_last(blurry))
         frames = [(picture, find_region(None, picture.layout.size))]
-        start = straight_start(told or 31)
-        return drain(refine_kernel(frames, start, DEFAULT_ROUNDS, pick_device(device)))
+        views = look_at(frames, pick_device(device))
+        return drain(refine_kernel(views, straight_start(told or 31), DEFAULT_ROUNDS))
 
     return estimate
 

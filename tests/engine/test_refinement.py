@@ -17,8 +17,7 @@ from napari_deblur.engine.refinement import refine_kernel
 from napari_deblur.engine.region import find_region
 from napari_deblur.engine.run import deblur_steps, drain, kernel_steps
 from napari_deblur.engine.simulate import shake
-
-CPU = torch.device("cpu")
+from napari_deblur.engine.views import look_at
 
 
 def similarity(kernel, truth):
@@ -27,9 +26,10 @@ def similarity(kernel, truth):
     return correlation.max() / np.linalg.norm(kernel) / np.linalg.norm(truth)
 
 
-def frames_of(*images):
+def views_of(*images):
     pictures = [open_picture(image, value_range=(0, 1)) for image in images]
-    return [(picture, find_region(None, picture.layout.size)) for picture in pictures]
+    frames = [(picture, find_region(None, picture.layout.size)) for picture in pictures]
+    return look_at(frames, torch.device("cpu"))
 
 
 def blob(size):
@@ -48,7 +48,7 @@ def shaken():
 
 def test_a_blob_becomes_much_like_the_true_kernel(shaken):
     blurry, truth = shaken
-    refined = drain(refine_kernel(frames_of(blurry), blob(15), 5, CPU))
+    refined = drain(refine_kernel(views_of(blurry), blob(15), 5))
     assert similarity(blob(15), truth) < 0.8
     assert similarity(refined, truth) > 0.85
     assert refined.dtype == np.float32
@@ -60,7 +60,7 @@ def test_a_blob_becomes_much_like_the_true_kernel(shaken):
 def test_the_image_is_never_explained_worse_than_at_the_start(shaken, start):
     blurry, truth = shaken
     kernel = truth if start == "truth" else blob(15)
-    refined = drain(refine_kernel(frames_of(blurry), kernel, 1, CPU))
+    refined = drain(refine_kernel(views_of(blurry), kernel, 1))
     image = [torch.from_numpy(np.asarray(blurry, np.float32))[None, None]]
     assert energy(image, refined) <= energy(image, kernel) * (1 + 1e-5)
 
@@ -69,9 +69,7 @@ def test_noise_is_not_taken_for_edges():
     """Were it, the blob would end at 0.69, and the true kernel at 0.66 in place of what it is."""
     sharp = skimage.data.camera()[60:260, 140:340] / np.float32(255)
     blurry, truth = shake(sharp, size=15, seed=3, noise=0.03)
-    found, kept = (
-        drain(refine_kernel(frames_of(blurry), start, 5, CPU)) for start in (blob(15), truth)
-    )
+    found, kept = (drain(refine_kernel(views_of(blurry), start, 5)) for start in (blob(15), truth))
     assert similarity(found, truth) > 0.73
     assert similarity(kept, truth) > 0.95
 
@@ -85,8 +83,8 @@ def test_frames_that_share_a_kernel_give_a_better_one_than_a_noisy_frame_alone(s
         image = torch.from_numpy(scene / np.float32(255))[None, None]
         blurred = convolve(image, torch.from_numpy(truth)[None], boundary="replicate")[0, 0]
         noisy.append((blurred.numpy() + 0.02 * rng.standard_normal(scene.shape)).astype(np.float32))
-    alone = [drain(refine_kernel(frames_of(each), blob(15), 3, CPU)) for each in noisy]
-    pooled = drain(refine_kernel(frames_of(*noisy), blob(15), 3, CPU))
+    alone = [drain(refine_kernel(views_of(each), blob(15), 3)) for each in noisy]
+    pooled = drain(refine_kernel(views_of(*noisy), blob(15), 3))
     assert similarity(pooled, truth) > np.mean([similarity(each, truth) for each in alone])
 
 
@@ -100,7 +98,7 @@ def test_no_rounds_leave_the_networks_kernel(model, blurry):
 
 def test_progress_counts_every_scale_of_every_start(shaken):
     blurry, _ = shaken
-    steps = list(refine_kernel(frames_of(blurry), blob(15), 1, CPU))
+    steps = list(refine_kernel(views_of(blurry), blob(15), 1))
     assert [step.done for step in steps] == list(range(steps[-1].total + 1))
     assert {step.stage for step in steps} == {"refine"}
 
@@ -109,7 +107,7 @@ def test_progress_counts_every_scale_of_every_start(shaken):
 def test_progress_with_a_large_kernel_ends_where_it_said_however_few_go_on(shaken, paper):
     blurry = np.where(np.indices((96, 96)).sum(axis=0) % 64 < 8, 0, 1) if paper else shaken[0]
     small = np.asarray(blurry[:96, :96], np.float32)
-    steps = list(refine_kernel(frames_of(small), blob(9), 1, CPU, factor=0.5, size=19))
+    steps = list(refine_kernel(views_of(small), blob(9), 1, factor=0.5, size=19))
     assert all(after.done > before.done for before, after in itertools.pairwise(steps))
     assert steps[0].done == 0
     assert {step.total for step in steps} == {steps[-1].done}
@@ -119,7 +117,7 @@ def test_a_large_picture_is_worked_on_where_its_edges_are():
     wide = np.full((1100, 1300), 0.5, np.float32)
     wide[850:1050, 1050:1250] = skimage.data.camera()[60:260, 140:340] / np.float32(255)
     blurry, truth = shake(wide, size=15, seed=3, noise=0.003)
-    refined = drain(refine_kernel(frames_of(blurry), blob(15), 3, CPU))
+    refined = drain(refine_kernel(views_of(blurry), blob(15), 3))
     assert similarity(refined, truth) > 0.8
 
 

@@ -17,6 +17,7 @@ from napari_deblur.engine.belief import everywhere
 from napari_deblur.engine.cells import network_kernels
 from napari_deblur.engine.refinement import refine_kernel
 from napari_deblur.engine.region import restrict_frames
+from napari_deblur.engine.views import look_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,8 +59,8 @@ def area_kernels(
     for cell, start in zip(grid.cells, starts, strict=True):
         inside = restrict_frames(frames, grid.patch(cell, 0))
         if inside:
-            kernel = yield from refine_kernel(inside, start, options.refine, pair.device)
-            found.append(kernel)
+            views = look_at(inside, pair.device)
+            found.append((yield from refine_kernel(views, start, options.refine)))
     return np.stack(found)
 
 

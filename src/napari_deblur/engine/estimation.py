@@ -45,10 +45,13 @@ class Estimate:
         Centred, sum 1.  The kernel that changes nothing if there was nothing to see.
     informative : bool
         False if no window had any texture.
+    corrected : bool
+        Whether the correction network had the last word (see `napari_deblur.engine.correction`).
     """
 
     kernel: NDArray[np.float32]
     informative: bool
+    corrected: bool = False
 
 
 def estimate(

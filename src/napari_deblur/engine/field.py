@@ -29,7 +29,7 @@ from napari_deblur.engine.local import count_local_steps, find_local_kernels
 from napari_deblur.engine.patches import Patch, look
 from napari_deblur.engine.progress import Progress, count_up, counted
 from napari_deblur.engine.rolling import count_rolling_steps, find_motion
-from napari_deblur.engine.search import correct_found, search_kernel
+from napari_deblur.engine.search import Search
 from napari_deblur.engine.sizes import PAIRS_OWN, SizePlan
 from napari_deblur.errors import InputError
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_deblur.blur.motion import MotionDensity
+    from napari_deblur.engine.estimation import Estimate
     from napari_deblur.engine.layout import Picture
     from napari_deblur.engine.options import Options
     from napari_deblur.engine.pair import Pair
@@ -84,6 +85,8 @@ class FieldEstimate:
         False if the cells do not differ by more than their evidence; they then all have `kernel`.
     informative : bool
         False if the image has no texture.
+    corrected : bool
+        Whether the correction network had the last word; never where the cells differ.
     """
 
     kernel: NDArray[np.float32]
@@ -93,6 +96,7 @@ class FieldEstimate:
     trusted: NDArray[np.bool_]
     varies: bool
     informative: bool
+    corrected: bool = False
 
 
 def choose_grid(size: tuple[int, int], support: int) -> tuple[int, int]:
@@ -135,14 +139,14 @@ def find_field(
         The frames must be of one size.
     """
     size = frames[0][0].layout.size
-    whole = yield from search_kernel(pair, frames, options, plan)
+    search = Search(pair, frames, options)
+    whole = yield from search.run(plan)
     shape = options.grid or choose_grid(size, kernel_support(whole.kernel))
     grid = FieldGrid(size, shape)
     patches = look(frames, grid, _LARGEST_PATCH, pair.device) if whole.informative else []
     evidence = evidence_of(grid, patches)
     # Those of cells are not corrected, so kernels are compared as they were before that.
-    corrected = correct_found(pair, frames, options, whole)
-    one = _uniform(corrected.kernel, grid, evidence, informative=whole.informative)
+    one = _uniform(search.correct(whole), grid, evidence)
     if len(grid.cells) == 1 or not evidence.any():
         return one
     fine = _part_grid(size, whole.kernel, _FINE_PART)
@@ -183,18 +187,20 @@ def _positions(grid: FieldGrid) -> NDArray[np.float64]:
     return centres - (np.array(grid.size) - 1) / 2
 
 
-def _uniform(
-    kernel: NDArray[np.float32],
-    grid: FieldGrid,
-    evidence: NDArray[np.float32],
-    *,
-    informative: bool,
-) -> FieldEstimate:
+def _uniform(found: Estimate, grid: FieldGrid, evidence: NDArray[np.float32]) -> FieldEstimate:
+    kernel = found.kernel
     kernels = np.broadcast_to(kernel, (*grid.shape, *kernel.shape)).copy()
     field = KernelField(kernels, grid.size)
-    trusted = np.full(grid.shape, informative)
+    trusted = np.full(grid.shape, found.informative)
     return FieldEstimate(
-        kernel, field, field, evidence, trusted, varies=False, informative=informative
+        kernel,
+        field,
+        field,
+        evidence,
+        trusted,
+        varies=False,
+        informative=found.informative,
+        corrected=found.corrected,
     )
 
 

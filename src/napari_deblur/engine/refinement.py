@@ -35,14 +35,10 @@ from napari_deblur.engine.starts import (
     going_on,
     many_starts,
 )
-from napari_deblur.engine.views import LITTLE_RESIDUAL, Views, look_at
+from napari_deblur.engine.views import LITTLE_RESIDUAL, Views
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
-
-    from napari_deblur.engine.layout import Picture
-    from napari_deblur.engine.region import Region
 
 __all__ = ["DEFAULT_ROUNDS", "improve_at", "refine_kernel"]
 
@@ -54,10 +50,9 @@ _STOPS = ((0.175, 8), (0.25, 5), (0.354, 3), (0.5, 2), (0.707, 1))
 
 
 def refine_kernel(
-    frames: Sequence[tuple[Picture, Region]],
+    views: Views,
     kernel: NDArray[np.float32],
     rounds: int,
-    device: torch.device,
     *,
     factor: float = 1.0,
     size: int | None = None,
@@ -66,14 +61,12 @@ def refine_kernel(
 
     Parameters
     ----------
-    frames : sequence of (Picture, Region)
-        Images, and the part of each that counts; of many, some that are spread over all.
+    views : Views
+        What is looked at of the frames, at full size.
     kernel : ndarray, shape (m, m)
         The network's kernel.
     rounds : int
         Rounds on each scale, 1 or more.
-    device : torch.device
-        Where to compute.
     factor : float
         Scale of the images that `kernel` was found on, relative to the frames; at most 1.
     size : int, optional
@@ -85,7 +78,6 @@ def refine_kernel(
         Sum 1; centroid in the middle pixel.
     """
     schedule = Schedule(rounds=rounds)
-    views = look_at(frames, device)
     scales = plan_scales(size or kernel.shape[-1])
     chosen_at, last = first_of(scales, _CHOICE_FACTOR), len(scales) - 1
     if factor < 1:

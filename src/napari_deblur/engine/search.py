@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_deblur.blur.alternation import resize_kernel
@@ -18,7 +19,6 @@ from napari_deblur.engine.refinement import refine_kernel
 from napari_deblur.engine.sizes import PAIRS_OWN, SizePlan, find_at_sizes
 from napari_deblur.engine.suspicion import reaches_beyond
 from napari_deblur.engine.texture import shows_texture
-from napari_deblur.engine.views import look_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari_deblur.engine.progress import Progress
     from napari_deblur.engine.region import Region
 
-__all__ = ["NothingToEstimateWarning", "correct_found", "find_kernel", "search_kernel"]
+__all__ = ["NothingToEstimateWarning", "Search", "find_kernel"]
 
 _RIM = 2  # pixels
 _LARGEST_SHARE_AT_RIM = 0.1
@@ -65,106 +65,109 @@ def find_kernel(
     NothingToEstimateWarning
         When no frame has any texture; noise is none.
     """
-    found = yield from search_kernel(pair, frames, options, plan)
-    return correct_found(pair, frames, options, found)
+    search = Search(pair, frames, options)
+    found = yield from search.run(plan)
+    return search.correct(found)
 
 
-def correct_found(
-    pair: Pair, frames: Sequence[tuple[Picture, Region]], options: Options, found: Estimate
-) -> Estimate:
-    """Take the last step from what `search_kernel` found; none where it was not refined."""
-    if options.refine == 0 or not found.informative:
-        return found
-    kernel = correct(look_at(frames, pair.device), found.kernel, pair.device)
-    return Estimate(kernel, informative=True)
+class Search:
+    """The steps of `find_kernel`; what one has read of the frames serves the others.
 
-
-def search_kernel(
-    pair: Pair,
-    frames: Sequence[tuple[Picture, Region]],
-    options: Options,
-    plan: SizePlan = PAIRS_OWN,
-) -> Generator[Progress, None, Estimate]:
-    """Do what `find_kernel` does but for the last step, the correction.
-
-    For whoever compares the kernel with others that are not corrected.
+    Parameters
+    ----------
+    pair, frames, options
+        See `find_kernel`.
     """
-    told = options.kernel_size
-    if told is not None or not plan.sizes:
-        plan = SizePlan((told or pair.kernel_size,))
-    comparison = Comparison(frames, pair.kernel_size, pair.device)
-    starts: dict[float, Estimate] = {}
 
-    def start_at(factor: float) -> Generator[Progress, None, Estimate]:
-        if factor not in starts:
-            starts[factor] = yield from _network_kernel(pair, frames, options, factor)
-        return starts[factor]
+    def __init__(
+        self, pair: Pair, frames: Sequence[tuple[Picture, Region]], options: Options
+    ) -> None:
+        self._pair = pair
+        self._frames = frames
+        self._options = options
+        self._comparison = Comparison(frames, pair.kernel_size, pair.device)
+        self._starts: dict[float, Estimate] = {}
 
-    def find_at(side: int) -> Generator[Progress, None, Estimate]:
-        factor = min(1.0, pair.kernel_size / side)
-        start = yield from start_at(factor)
-        return (yield from _refined(pair, frames, options, start, factor, side))
+    def run(self, plan: SizePlan = PAIRS_OWN) -> Generator[Progress, None, Estimate]:
+        """Do what `find_kernel` does but for the last step, `correct`.
 
-    def suspect(found: Estimate, side: int) -> Generator[Progress, None, bool]:
-        factor = min(1.0, pair.kernel_size / side)
-        start = yield from start_at(factor)
-        return reaches_beyond(
-            comparison.views, found.kernel, start.kernel, factor, side, options.refine
-        )
-
-    if shows_texture(frames):
-        found = yield from find_at_sizes(plan, find_at, suspect, comparison)
-    else:
-        found = Estimate(delta_kernel(plan.sizes[0]), informative=False)
-    if not found.informative:
-        warnings.warn(
-            "the image has no texture, or noise alone, so its blur cannot be estimated: the kernel "
-            "changes nothing; choose a region with edges",
-            NothingToEstimateWarning,
-            stacklevel=2,
-        )
-    if told is not None or options.refine == 0 or not found.informative:
+        For whoever compares the kernel with others that are not corrected.
+        """
+        told = self._options.kernel_size
+        if told is not None or not plan.sizes:
+            plan = SizePlan((told or self._pair.kernel_size,))
+        if shows_texture(self._frames):
+            found = yield from find_at_sizes(plan, self._find_at, self._suspect, self._comparison)
+        else:
+            found = Estimate(delta_kernel(plan.sizes[0]), informative=False)
+        if not found.informative:
+            warnings.warn(
+                "the image has no texture, or noise alone, so its blur cannot be estimated: the "
+                "kernel changes nothing; choose a region with edges",
+                NothingToEstimateWarning,
+                stacklevel=2,
+            )
+            return found
+        if told is None and self._options.refine > 0:
+            found = yield from self._widen(found)
         return found
-    while _is_cut_off(found.kernel) and found.kernel.shape[-1] < LARGEST_KERNEL:
-        wider = min(2 * found.kernel.shape[-1] - 1, LARGEST_KERNEL)
-        other = yield from find_at(wider)
-        if not comparison.wider_is_better(found.kernel, other.kernel):
-            break
-        found = other
-    return found
+
+    def correct(self, found: Estimate) -> Estimate:
+        """Take the last step from what `run` found; none where it was not refined."""
+        if self._options.refine == 0 or not found.informative:
+            return found
+        kernel = correct(self._comparison.views, found.kernel, self._pair.device)
+        return replace(found, kernel=kernel, corrected=True)
+
+    def _widen(self, found: Estimate) -> Generator[Progress, None, Estimate]:
+        """Look on wider supports as long as a kernel may go on beyond its own."""
+        while _is_cut_off(found.kernel) and found.kernel.shape[-1] < LARGEST_KERNEL:
+            wider = min(2 * found.kernel.shape[-1] - 1, LARGEST_KERNEL)
+            other = yield from self._find_at(wider)
+            if not self._comparison.wider_is_better(found.kernel, other.kernel):
+                break
+            found = other
+        return found
+
+    def _find_at(self, side: int) -> Generator[Progress, None, Estimate]:
+        """The kernel (side, side), refined from the network's."""
+        factor = self._factor(side)
+        start = yield from self._start_at(factor)
+        if not start.informative:
+            return Estimate(delta_kernel(side), informative=False)
+        rounds = self._options.refine
+        if rounds == 0:
+            return Estimate(resize_kernel(start.kernel, 1 / factor, side), informative=True)
+        kernel = yield from refine_kernel(
+            self._comparison.views, start.kernel, rounds, factor=factor, size=side
+        )
+        return Estimate(kernel, informative=True)
+
+    def _suspect(self, found: Estimate, side: int) -> Generator[Progress, None, bool]:
+        """Whether a quick look says that the blur reaches beyond what was found, up to `side`."""
+        factor = self._factor(side)
+        start = yield from self._start_at(factor)
+        return reaches_beyond(
+            self._comparison.views, found.kernel, start.kernel, factor, side, self._options.refine
+        )
+
+    def _factor(self, side: int) -> float:
+        """By how much images are shrunk for the network to see kernels of a side."""
+        return min(1.0, self._pair.kernel_size / side)
+
+    def _start_at(self, factor: float) -> Generator[Progress, None, Estimate]:
+        """The network's kernel of the images shrunk by `factor`; asked for once."""
+
+        def steps(tile: int) -> Generator[Progress, None, Estimate]:
+            return estimate(self._pair, self._frames, tile, factor)
+
+        if factor not in self._starts:
+            tile = self._options.tile or choose_tile(self._pair)
+            self._starts[factor] = yield from with_smaller_tiles(steps, tile, self._pair.device)
+        return self._starts[factor]
 
 
 def _is_cut_off(kernel: NDArray[np.float32]) -> bool:
     """Whether so much of a kernel lies at the rim of its support that it may go on beyond."""
     inner = kernel[_RIM:-_RIM, _RIM:-_RIM]
     return float(inner.sum()) < 1 - _LARGEST_SHARE_AT_RIM
-
-
-def _refined(
-    pair: Pair,
-    frames: Sequence[tuple[Picture, Region]],
-    options: Options,
-    found: Estimate,
-    factor: float,
-    size: int,
-) -> Generator[Progress, None, Estimate]:
-    """The kernel (size, size), from the network's of the images shrunk by `factor`."""
-    if not found.informative:
-        return Estimate(delta_kernel(size), informative=False)
-    if options.refine == 0:
-        return Estimate(resize_kernel(found.kernel, 1 / factor, size), informative=True)
-    kernel = yield from refine_kernel(
-        frames, found.kernel, options.refine, pair.device, factor=factor, size=size
-    )
-    return Estimate(kernel, informative=True)
-
-
-def _network_kernel(
-    pair: Pair, frames: Sequence[tuple[Picture, Region]], options: Options, factor: float
-) -> Generator[Progress, None, Estimate]:
-    """The network's kernel of the images shrunk by `factor`."""
-
-    def steps(side: int) -> Generator[Progress, None, Estimate]:
-        return estimate(pair, frames, side, factor)
-
-    return (yield from with_smaller_tiles(steps, options.tile or choose_tile(pair), pair.device))
