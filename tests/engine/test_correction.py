@@ -13,7 +13,9 @@ from napari_deblur.blur.kernel import delta_kernel
 from napari_deblur.blur.kernel_bank import camera_shake
 from napari_deblur.blur.likeness import kernel_likeness
 from napari_deblur.engine import correction
+from napari_deblur.engine.run import deblur_steps, drain, kernel_steps
 from napari_deblur.errors import InputError, KernelError
+from napari_deblur.weights.registry import correction_entry
 
 SIZE = 25
 
@@ -75,6 +77,18 @@ def test_kernels_that_are_not_refined_are_not_corrected(monkeypatch: pytest.Monk
     first = napari_deblur.estimate_kernel(blurry, refine=0)
     monkeypatch.setattr(correction, "correction_entry", lambda: None)
     np.testing.assert_array_equal(first, napari_deblur.estimate_kernel(blurry, refine=0))
+
+
+def test_a_result_names_the_correction_network_only_where_it_corrected(model, blurry) -> None:
+    image, kernel = blurry
+    options = {"model": model, "device": "cpu", "kernel_size": 9}
+    for steps in (kernel_steps, deblur_steps):
+        weights = drain(steps(image, **options, refine=1)).settings["weights"]
+        assert weights["correction"] == correction_entry().sha256
+        weights = drain(steps(image, **options, refine=0)).settings["weights"]
+        assert set(weights) == {"analysis", "synthesis"}
+    weights = drain(deblur_steps(image, kernel, model=model, device="cpu")).settings["weights"]
+    assert set(weights) == {"analysis", "synthesis"}
 
 
 def test_what_is_no_kernel_is_refused() -> None:

@@ -143,6 +143,7 @@ def test_even_blur_gives_exactly_what_one_kernel_gives(even):
     grid = drain(deblur_steps(blurry, field="grid", grid=(2, 2), **options))
     one = drain(deblur_steps(blurry, **options))
     assert grid.field is None
+    assert grid.settings["weights"] == one.settings["weights"]
     np.testing.assert_array_equal(grid.kernel, one.kernel)
     np.testing.assert_array_equal(grid.image, one.image)
 
@@ -156,6 +157,7 @@ def test_two_depths_are_told_from_one_and_each_gets_its_kernel():
     blurry = expose_depths(sharp[None], near, kernels)[0]
     found = drain(deblur_steps(blurry, field="grid", kernel_size=SIZE, device="cpu"))
     assert found.field is not None
+    assert "correction" not in found.settings["weights"]
     np.testing.assert_allclose(found.field.kernels.sum(axis=(2, 3)), 1, atol=1e-5)
 
     one = drain(deblur_steps(blurry, found.kernel, device="cpu"))

@@ -36,6 +36,7 @@ def test_a_record_holds_all_that_decides_the_result(results, tiny_model):
     about = record_of(results["deblurred"])
     assert about["model"] == tiny_model
     assert {len(value) for value in about["sha256"].values()} == {64}
+    assert set(about["sha256"]) == {"analysis", "synthesis", "correction"}
     assert about["device"] == "cpu"
     assert about["seconds"] > 0
     assert about["version"]

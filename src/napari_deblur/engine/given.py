@@ -32,11 +32,14 @@ class Found:
         Kernels that vary over the image; None where one is enough.
     informative : bool
         False if the image has no texture to find a kernel from.
+    corrected : bool
+        Whether the correction network had the last word.
     """
 
     kernel: NDArray[np.float32]
     field: KernelField | None
     informative: bool
+    corrected: bool = False
 
     @classmethod
     def of(cls, given: NDArray[np.float32], picture: Picture) -> Found:

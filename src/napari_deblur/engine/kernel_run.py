@@ -66,7 +66,7 @@ def kernel_steps(
     pair, choice = yield from open_pair(options, frames)
     found = yield from find_kernel(pair, frames, options, choice.plan)
     settings = {
-        **provenance(pair),
+        **provenance(pair, corrected=found.corrected),
         **choice.settings(),
         **options.settings(),
         "frames": len(frames),
@@ -125,7 +125,7 @@ def kernel_grid_steps(
     pair, choice = yield from open_pair(options, frames)
     found = yield from find_field(pair, frames, options, choice.plan)
     settings = {
-        **provenance(pair),
+        **provenance(pair, corrected=found.corrected),
         **choice.settings(),
         **options.settings(),
         "grid": list(found.field.grid.shape),

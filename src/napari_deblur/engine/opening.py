@@ -41,9 +41,17 @@ def restoring_pair(pair: Pair, options: Options, kernel: NDArray[np.float32]) ->
     return load_pair(model_for(options.model, kernel), pair.device)
 
 
-def provenance(pair: Pair) -> dict[str, Any]:
-    """What a result says about the networks that it comes from."""
-    correction = correction_entry()
+def provenance(pair: Pair, *, corrected: bool) -> dict[str, Any]:
+    """What a result says about the networks that it comes from.
+
+    Parameters
+    ----------
+    pair : Pair
+        The networks of the model.
+    corrected : bool
+        Whether the kernel was corrected, too.
+    """
+    correction = correction_entry() if corrected else None
     last = {} if correction is None else {"correction": correction.sha256}
     return {
         "model": pair.name,

@@ -111,7 +111,7 @@ saturation, field, grid, noise, value_range, out
         else:
             restored = yield from restore_field(pair, picture, found.field, levels, options, out)
     settings = {
-        **provenance(pair),
+        **provenance(pair, corrected=found.corrected),
         **choice.settings(),
         **options.settings(),
         "field": options.field,
@@ -141,9 +141,10 @@ def _find(
     frames = [(picture, area)]
     if options.field == "uniform":
         estimate = yield from find_kernel(pair, frames, options, choice.plan)
-        return Found(estimate.kernel, None, estimate.informative)
+        return Found(estimate.kernel, None, estimate.informative, estimate.corrected)
     # What finds fields takes half a second to import.
     from napari_deblur.engine.field import find_field
 
     found = yield from find_field(pair, frames, options, choice.plan)
-    return Found(found.kernel, found.fine if found.varies else None, found.informative)
+    field = found.fine if found.varies else None
+    return Found(found.kernel, field, found.informative, found.corrected)

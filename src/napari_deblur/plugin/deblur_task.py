@@ -128,7 +128,8 @@ def _deblur(request: DeblurRequest, view: LayerView, kernels: KernelSource | Non
     start, pooled = 0.0, None
     if request.kernel == "pooled":
         start = 0.3
-        pooled = (yield from pool(request, view, share=start)).kernel
+        pooled = yield from pool(request, view, share=start)
+    told = None if pooled is None else pooled.kernel
     found: dict[Index, NDArray[np.float32]] = {}
     fields: list[NDArray[np.float32]] = []
     noise: list[float] = []
@@ -138,7 +139,7 @@ def _deblur(request: DeblurRequest, view: LayerView, kernels: KernelSource | Non
             request,
             view.plane(index),
             view,
-            kernel=pooled if kernels is None else kernels.at(index),
+            kernel=told if kernels is None else kernels.at(index),
             out=view.part(out, index),
             value_range=value_range,
             start=start + number * share,
@@ -152,6 +153,8 @@ def _deblur(request: DeblurRequest, view: LayerView, kernels: KernelSource | Non
         if len(indices) > 1:
             yield Written(out)
     record = _record(request, view, result, began, noise=float(np.mean(noise)))
+    if pooled is not None:
+        record = record.with_networks_of(pooled)
     layers = [(out, attributes | {"metadata": {KEY: record.as_dict()}}, "image")]
     if kernels is None and fields:
         if len(indices) == 1:  # grids of several planes may differ
@@ -159,7 +162,7 @@ def _deblur(request: DeblurRequest, view: LayerView, kernels: KernelSource | Non
     elif kernels is None:
         about = record.of_kind("kernel").as_dict()
         name = kernel_name(request.layer)
-        made = found if pooled is None else pooled
+        made = found if told is None else told
         layers.append(kernel_layer(request.layer, view, made, name=name, about=about))
     return layers
 

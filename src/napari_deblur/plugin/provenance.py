@@ -94,6 +94,10 @@ class Record:
             found={key: settings[key] for key in _CHOSEN if key in settings} | found,
         )
 
+    def with_networks_of(self, result: Any) -> Record:
+        """Name the networks of another run, too, whose kernel this one was told."""
+        return replace(self, sha256={**result.settings["weights"], **self.sha256})
+
     def of_kind(self, kind: str) -> Record:
         """Return the record of another thing that the same run made."""
         return replace(self, kind=kind)
