@@ -32,6 +32,7 @@ from napari_deblur.blur.kernel_bank import SIZE_CLASSES
 from napari_deblur.engine.region import luma
 from napari_deblur.engine.sizes import PAIRS_OWN, SizePlan
 from napari_deblur.engine.tiles import spread
+from napari_deblur.engine.views import LARGEST_VIEW, MOST_FRAMES
 from napari_deblur.errors import WeightsError
 from napari_deblur.networks.classifier import BlurSizeClassifier
 from napari_deblur.weights.fetch import weights_path
@@ -53,8 +54,6 @@ _DEFAULT = "default"
 AUTO = "auto"
 """Name that stands for the model of the blur's size class."""
 
-_MOST_FRAMES = 8
-_LARGEST_VIEW = 1024  # side in pixels of what is read of an image
 _SURE = 0.5  # chance from which the blur is believed to reach a class
 # Chance of the smallest class up to which the blur is taken for large, and from which for small.
 _SURELY_LARGE = 0.15
@@ -171,7 +170,7 @@ def _ask(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> tupl
         return ()
     network = _open(weights_path(entry), entry.sha256, device)
     return tuple(
-        class_chances(network, [_view(*frame) for frame in spread(frames, _MOST_FRAMES)], device)
+        class_chances(network, [_view(*frame) for frame in spread(frames, MOST_FRAMES)], device)
     )
 
 
@@ -237,9 +236,9 @@ def _largest_of(number: int) -> int:
 
 def _view(picture: Picture, region: Region) -> NDArray[np.float32]:
     """Luma of the middle window of a region."""
-    windows = list(region.windows(_LARGEST_VIEW))
+    windows = list(region.windows(LARGEST_VIEW))
     window = windows[len(windows) // 2]
-    return region.fade(luma(picture.read(window)), window, _LARGEST_VIEW // 64)
+    return region.fade(luma(picture.read(window)), window, LARGEST_VIEW // 64)
 
 
 @lru_cache(maxsize=1)

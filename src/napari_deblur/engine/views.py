@@ -22,14 +22,18 @@ if TYPE_CHECKING:
     from napari_deblur.blur.pyramid import Scale
     from napari_deblur.engine.layout import Picture
 
-__all__ = ["LITTLE_RESIDUAL", "Views", "look_at"]
+__all__ = ["LARGEST_VIEW", "LITTLE_RESIDUAL", "MOST_FRAMES", "Views", "look_at"]
 
 LITTLE_RESIDUAL: Final = 0.1
 """What the residual counts where a dot may stand against a kernel: a dot leaves little of it."""
 
-_LARGEST_VIEW: Final = 1024  # side in pixels of what is read of an image
+LARGEST_VIEW: Final = 1024
+"""Side in pixels of what is read of an image at once."""
+
+MOST_FRAMES: Final = 8
+"""Of how many frames that share a kernel something is read."""
+
 _LARGEST_STEP: Final = 512  # side in pixels of what one scale works on
-_MOST_FRAMES: Final = 8
 # What an edge costs at least when kernels are compared, as a multiple of the noise's variance.  Up
 # to a noise of 0.005 that changes nothing.
 _COST_OF_NOISE: Final = 10.0
@@ -62,7 +66,7 @@ class Views:
         The part with the strongest gradients, which is enough for small kernels, has the finest
         texture, too: where kernels are longer than its grain, it tells least of them.
         """
-        return replace(self, largest=_LARGEST_VIEW)
+        return replace(self, largest=LARGEST_VIEW)
 
     def energy(self, kernel: NDArray[np.float32], residual_weight: float = 1.0) -> float:
         """Cost of explaining the frames by a kernel (see `napari_deblur.blur.alternation`)."""
@@ -104,7 +108,7 @@ class Views:
 
 def look_at(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> Views:
     """Read the part of each frame that is worked on; of many frames, some spread over all."""
-    found = [_view(*frame) for frame in spread(frames, _MOST_FRAMES)]
+    found = [_view(*frame) for frame in spread(frames, MOST_FRAMES)]
     images = [torch.from_numpy(values).to(device)[None, None] for values, _ in found]
     variance = float(np.mean([float(estimate_noise(image)) ** 2 for image in images]))
     if not any(mask.any() for _, mask in found):
@@ -117,10 +121,10 @@ def _view(picture: Picture, region: Region) -> tuple[NDArray[np.float32], NDArra
     """The window of the region with the strongest gradients, and where it is clipped."""
     best: tuple[NDArray[np.float32], NDArray[np.bool_]] | None = None
     most = -1.0
-    for window in region.windows(_LARGEST_VIEW):
+    for window in region.windows(LARGEST_VIEW):
         working = picture.read(window)
         clipped = picture.layout.clipped(working)
-        values = region.fade(luma(working), window, _LARGEST_VIEW // 64)
+        values = region.fade(luma(working), window, LARGEST_VIEW // 64)
         mask = np.zeros(values.shape, bool)
         if clipped is not None:
             clipped.any(axis=0, out=mask)
