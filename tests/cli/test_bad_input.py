@@ -40,7 +40,8 @@ BAD_IMAGES = {
     "nan": (_tif(_spoilt(np.nan)), "nan"),
     "inf": (_tif(_spoilt(np.inf)), "inf"),
     "complex": (_tif(GOOD.astype(np.complex64)), "complex64"),
-    "bool": (_tif(GOOD > 99), "bool"),
+    "bool": (_tif(GOOD > 99), "bool cannot be deblurred"),
+    "cmyk": (_tif(np.zeros((40, 40, 4), np.uint8), photometric="separated"), "CMYK.*RGB"),
     "channels": (_tif(np.zeros((40, 40, 5), np.uint8), photometric="rgb"), "5"),
 }
 
@@ -129,6 +130,7 @@ def test_bad_kernels(
         "--kernel", tmp_path / "kernel.tif", "--model", model, "--device", "cpu",
     )  # fmt: skip
     assert_refused(outcome, expected, tmp_path, before)
+    assert "kernel.tif" in outcome[2]
 
 
 @pytest.mark.parametrize("case", BAD_OPTIONS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -255,6 +256,89 @@ def test_ctrl_c_ends_cleanly_and_leaves_nothing(tmp_path: Path, model: str) -> N
     assert done.returncode == 130
     assert done.stderr == "Interrupted; nothing is left half written\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["large.tif"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_command_that_is_told_to_stop_leaves_nothing(
+    name: str, tmp_path: Path, model: str
+) -> None:
+    squares = np.random.default_rng(0).integers(0, 255, (250, 250), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "large.tif", squares.repeat(4, axis=0).repeat(4, axis=1))
+    target = tmp_path / "out" / "large.tif"
+    args = ["deblur", tmp_path / "large.tif", "-o", target, "--tile", 64]
+    args += ["--model", model, "--device", "cpu"]
+    code = (
+        "import os, signal, sys, threading, time\n"
+        "from napari_deblur.cli import main\n"
+        "def stop():\n"
+        f"    while not os.path.exists({str(target.parent)!r}):\n"  # made when the work begins
+        "        time.sleep(0.01)\n"
+        f"    os.kill(os.getpid(), signal.{name})\n"
+        "threading.Thread(target=stop).start()\n"
+        f"sys.argv = ['napari-deblur', *{[*map(str, args)]!r}]\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 128 + getattr(signal, name)
+    assert done.stderr == "Interrupted; nothing is left half written\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["large.tif"]
+
+
+def test_a_batch_goes_on_when_nobody_listens(tmp_path: Path, picture, model: str) -> None:
+    for name in ("a.png", "b.png"):
+        skimage.io.imsave(tmp_path / name, picture)
+    args = [tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / "out", "--model", model]
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "napari_deblur.cli", "deblur", *map(str, args), "--refine=0"],
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+def test_a_name_that_cannot_be_printed_and_no_stderr_are_no_obstacles(
+    tmp_path: Path, picture, model: str
+) -> None:
+    source = tmp_path / os.fsdecode(b"caf\xe9.png")
+    skimage.io.imsave(tmp_path / "plain.png", picture)
+    (tmp_path / "plain.png").rename(source)
+    args = ["deblur", source, "-o", tmp_path / "out.png", "--model", model, "--refine=0"]
+    code = (
+        "import sys\n"
+        "from napari_deblur.cli import main\n"
+        "sys.stderr = None\n"  # as after 2>&-, or under pythonw
+        f"sys.argv = ['napari-deblur', *{[*map(str, args)]!r}]\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=600, check=False
+    )
+    assert done.returncode == 0
+    assert rb"caf\udce9.png -> " in done.stdout
+    assert (tmp_path / "out.png").exists()
+
+
+def test_what_a_file_holds_besides_its_first_image_is_mentioned(
+    tmp_path: Path, picture, command: Program, model: str
+) -> None:
+    with tifffile.TiffWriter(tmp_path / "two.tif") as writer:
+        writer.write(picture)
+        writer.write(picture[..., 0])
+    args = ["-o", tmp_path / "out.tif", "--model", model, "--device=cpu", "--refine=0"]
+    code, _, err = command("deblur", tmp_path / "two.tif", *args)
+    assert code == 0
+    assert err == "Note: two.tif: only the first of 2 image series was read\n"
 
 
 def test_models_are_listed_and_ones_own_files_verified(command: Program, model: str) -> None:

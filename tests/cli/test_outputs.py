@@ -30,6 +30,14 @@ def test_several_inputs_need_a_folder_and_different_names(tmp_path: Path) -> Non
         targets([first, second], tmp_path / "out")
 
 
+def test_kernels_are_no_more_written_to_one_name_than_images(tmp_path: Path) -> None:
+    for names in (("a.png", "a.tif"), ("a.png", "a_kernel.tif")):
+        sources = [tmp_path / name for name in names]
+        assert len(targets(sources, tmp_path / "out")) == 2
+        with pytest.raises(InputError, match=r"both become .*a_kernel\.tif"):
+            plan_jobs(sources, tmp_path / "out", keep=sources, overwrite=True, save_kernel=True)
+
+
 def test_an_input_is_never_replaced_even_through_a_link_or_with_overwrite(tmp_path: Path) -> None:
     source = tmp_path / "a.png"
     source.touch()

@@ -9,4 +9,4 @@ FAILED = 1
 REFUSED = 2
 """Nothing was done: an input, an option or an output is not usable."""
 INTERRUPTED = 130
-"""Ended by Ctrl-C; shells count 128 + SIGINT."""
+"""Ended by Ctrl-C; shells count 128 + SIGINT, and so does `main` with other signals."""

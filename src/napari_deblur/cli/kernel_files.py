@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_deblur.blur.kernel import check_kernel
-from napari_deblur.errors import InputError
+from napari_deblur.errors import InputError, KernelError
 from napari_deblur.files.images import read_image, write_image
 from napari_deblur.files.kernels import read_kernel, write_kernel
 
@@ -42,7 +42,10 @@ class KernelFile:
         """
         array = _read(path)
         for each in array.reshape(_flat(array)):
-            check_kernel(each, largest=largest)
+            try:
+                check_kernel(each, largest=largest)
+            except KernelError as error:
+                raise KernelError(f"'{path}': {error}") from error
         return cls(path, array)
 
     def for_slices(self, stack: Stack) -> list[NDArray[Any]]:

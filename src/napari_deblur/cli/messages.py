@@ -39,12 +39,18 @@ def repeat(message: Message) -> None:
 
 
 def say(text: str) -> None:
-    """Print a result."""
+    """Print a result.
+
+    Nobody need be listening: a batch goes on when whoever read its output has left, as `head` does.
+    """
     kept = _kept.get()
     if kept is not None:
         kept.append(Message(text, is_result=True))
         return
-    print(text, flush=True)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        sys.stdout = None
 
 
 def note(text: str) -> None:

@@ -58,7 +58,7 @@ def plan_jobs(
     jobs = [
         Job(source, target) for source, target in zip(sources, _targets(sources, out), strict=True)
     ]
-    _check_distinct(jobs)
+    _check_distinct(jobs, save_kernel=save_kernel)
     for job in jobs:
         check_new(job.target, keep, overwrite=overwrite)
         if save_kernel:
@@ -166,15 +166,17 @@ def _is_store(path: Path) -> bool:
     return path.suffix.lower() == ".zarr"
 
 
-def _check_distinct(jobs: Sequence[Job]) -> None:
+def _check_distinct(jobs: Sequence[Job], *, save_kernel: bool) -> None:
+    """Check that no two files get one name: results among each other, and their kernels."""
     seen: dict[Path, Path] = {}
     for job in jobs:
-        other = seen.setdefault(job.target.absolute(), job.source)
-        if other is not job.source:
-            raise InputError(
-                f"'{other}' and '{job.source}' would both become '{job.target}'; "
-                "rename one, or give them in two commands with two folders"
-            )
+        for target in (job.target, kernel_path(job.target))[: 1 + save_kernel]:
+            other = seen.setdefault(target.absolute(), job.source)
+            if other is not job.source:
+                raise InputError(
+                    f"'{other}' and '{job.source}' would both become '{target}'; "
+                    "rename one, or give them in two commands with two folders"
+                )
 
 
 def _same(source: Path, target: Path) -> bool:

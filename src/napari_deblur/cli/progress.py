@@ -22,7 +22,7 @@ _STAGES = {"load": "loading", "kernel": "estimating the kernel", "deblur": "debl
 @contextmanager
 def progress_bar() -> Iterator[Report]:
     """Show a bar for the duration of a block; it disappears at the end."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():  # there is none under pythonw, or after 2>&-
         yield lambda _description, _done, _total: None
         return
     from rich.console import Console

@@ -31,10 +31,10 @@ def run(args: Sequence[str] | None = None) -> int:
         The exit code.  Anything but a `DeblurError`, a wrong option or an interruption is a
         bug and leaves as an exception.
     """
-    with quick_imports():
-        from napari_deblur.cli.app import build_app
-
     try:
+        with quick_imports():
+            from napari_deblur.cli.app import build_app
+
         code = build_app()(args, standalone_mode=False, prog_name="napari-deblur")
     except DeblurError as error:
         return _refuse(str(error))

@@ -14,6 +14,7 @@ from napari_deblur.cli.messages import note
 from napari_deblur.cli.progress import Report, follow
 from napari_deblur.defaults import DEFAULT_ROUNDS, LARGEST_KERNEL
 from napari_deblur.engine.api import correct_kernel
+from napari_deblur.engine.arrays import check_dtype
 from napari_deblur.engine.run import (
     NothingToEstimateWarning,
     deblur_steps,
@@ -104,9 +105,12 @@ def open_stack(
     FileError
         If it cannot be read.
     InputError
-        If the axes do not fit.
+        If the axes do not fit, or no image can have such values.
     """
     image = open_image(path)
+    check_dtype(image.array)
+    for each in image.notes:
+        note(f"{path.name}: {each}")
     if axes is not None:
         check_axes(axes.upper(), image.array.shape)
         image = replace(image, axes=axes.upper())

@@ -33,6 +33,8 @@ SMALLEST_LAZY = 2**26
 """Bytes of values below which a file is read at once."""
 
 _PALETTE = 3
+_OTHER_COLOURS = {5: "CMYK", 8: "CIELab", 9: "ICCLab", 10: "ITULab"}
+"""Photometric interpretations whose values are no amounts of light."""
 _UNITS, _ORIENTATIONS = range(1, 6), range(1, 9)
 _OWN_KINDS = {"generic", "uniform", "shaped"}  # series without a vendor's conventions
 _LARGEST_CHUNK = 2**26  # bytes; larger ones are no help against reading the whole image
@@ -93,8 +95,13 @@ def open_tiff(path: Path, limit: int) -> ImageFile | None:
 
 
 def _check_series(path: Path, tiff: tifffile.TiffFile, limit: int) -> tifffile.TiffPageSeries:
-    """Return the first series, if it does not unpack to more pixels than allowed."""
+    """Return the first series, if it holds light and does not unpack to too many pixels."""
     series = tiff.series[0]
+    colours = _OTHER_COLOURS.get(int(series.keyframe.photometric))
+    if colours is not None:
+        raise FileError(
+            f"'{path}' holds {colours} colours, which are no amounts of light; convert it to RGB"
+        )
     samples = series.shape[series.axes.index("S")] if "S" in series.axes else 1
     if series.nbytes > path.stat().st_size:
         check_pixels(path, math.prod(series.shape) // max(samples, 1), limit)
