@@ -9,15 +9,14 @@ adds what is missing.
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from napari_deblur.errors import InputError
-from napari_deblur.networks.decoders import ResidualBlock, group_count, resize_maps
 from napari_deblur.networks.initialise import start_zero
+from napari_deblur.networks.residual import ResidualUNet, group_count
 
 if TYPE_CHECKING:
     from napari_deblur.networks.config import CorrectionConfig
@@ -28,7 +27,7 @@ _LEVELS = 3
 _SMALLEST_SUM = 1e-6
 
 
-class KernelCorrection(nn.Module):
+class KernelCorrection(ResidualUNet):
     """Correct a kernel by the evidence of the image that it blurred.
 
     Convolutional throughout, so it takes kernels of any size.  Untrained, it changes nothing.
@@ -40,25 +39,12 @@ class KernelCorrection(nn.Module):
     """
 
     def __init__(self, config: CorrectionConfig) -> None:
-        super().__init__()
+        channels = config.channels
+        enter = nn.Conv2d(config.evidence, channels, 3, padding=1)
+        super().__init__(enter, channels=channels, levels=_LEVELS, depth=config.depth)
         self.config = config
-        widths = [config.channels] + [2 * config.channels] * (_LEVELS - 1)
-
-        def blocks(width: int) -> nn.Sequential:
-            return nn.Sequential(*(ResidualBlock(width) for _ in range(config.depth)))
-
-        self.enter = nn.Conv2d(config.evidence, widths[0], 3, padding=1)
-        self.encode = nn.ModuleList(blocks(width) for width in widths)
-        self.lower = nn.ModuleList(
-            nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
-            for fine, coarse in itertools.pairwise(widths)
-        )
-        self.raise_ = nn.ModuleList(
-            nn.Conv2d(coarse, fine, 1) for fine, coarse in itertools.pairwise(widths)
-        )
-        self.decode = nn.ModuleList(blocks(width) for width in widths[:-1])
-        self.norm = nn.GroupNorm(group_count(widths[0]), widths[0])
-        self.last = nn.Conv2d(widths[0], 1, 3, padding=1)
+        self.norm = nn.GroupNorm(group_count(channels), channels)
+        self.last = nn.Conv2d(channels, 1, 3, padding=1)
         start_zero(self.last)
 
     def forward(self, evidence: Tensor) -> Tensor:
@@ -91,13 +77,8 @@ class KernelCorrection(nn.Module):
         stack = [self.encode[0](maps)]
         for lower, encode in zip(self.lower, self.encode[1:], strict=True):
             stack.append(encode(lower(stack[-1])))
-        result = stack.pop()
-        for level in range(len(stack) - 1, -1, -1):
-            finer = stack.pop()
-            risen = resize_maps(self.raise_[level](result), finer.shape[-1])
-            result = self.decode[level](finer + risen)
         kernel = evidence[:, 0]
-        change = self.last(self.norm(result).relu())[:, 0]
+        change = self.last(self.norm(self.rise(stack)).relu())[:, 0]
         values = (kernel + change.to(kernel.dtype)).relu()
         total = values.sum(dim=(1, 2), keepdim=True)
         # All gone: no kernel at all, so the one that came in is as good as any.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_deblur.networks.correlation import append_flips
-from napari_deblur.networks.initialise import start_convolutions, start_zero
+from napari_deblur.networks.initialise import start_convolutions
+from napari_deblur.networks.residual import ResidualUNet, group_count, resize_maps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,12 +20,9 @@ if TYPE_CHECKING:
 __all__ = [
     "KernelHead",
     "PaperDecoder",
-    "ResidualBlock",
     "ResidualDecoder",
     "crop_centre",
-    "group_count",
     "make_decoder",
-    "resize_maps",
 ]
 
 # Sum below which a map counts as empty: far under what any useful map of positive values has.
@@ -79,62 +76,24 @@ class PaperDecoder(nn.Module):
         return narrowed
 
 
-class ResidualBlock(nn.Module):
-    """Two convolutions around a skip, with a per-channel offset from the mean over the map."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(group_count(width), width)
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.context = nn.Linear(width, width)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        start_zero(self.second)  # the block starts as the identity
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """``(B, width, H, W)`` to the same shape."""
-        inner = self.first(self.norm(maps).relu())
-        inner = inner + self.context(inner.mean(dim=(-2, -1)))[..., None, None]
-        result: Tensor = maps + self.second(inner.relu())
-        return result
-
-
-def group_count(width: int) -> int:
-    """Return groups for a group norm: about eight channels each, and a divisor of the width."""
-    return next(groups for groups in range(max(1, width // 8), 0, -1) if width % groups == 0)
-
-
-class ResidualDecoder(nn.Module):
+class ResidualDecoder(ResidualUNet):
     """A residual U-Net over the lag maps, down to maps of about six pixels.
 
-    Coarser pyramid levels enter the encoder where its maps have their scale.  Maps have odd sides
-    with lag 0 in the middle, so the strided convolutions and the interpolation (corner pixels
-    aligned) keep lag 0 in the middle too.
+    Coarser pyramid levels enter the encoder where its maps have their scale.
     """
 
+    enter: nn.ModuleList
+
     def __init__(self, config: AnalysisConfig) -> None:
-        super().__init__()
-        self.sides = _encoder_sides(2 * config.radius + 1, config.levels)
-        widths = [config.decoder_channels] + [2 * config.decoder_channels] * (len(self.sides) - 1)
-        depth = config.decoder_depth
-        self.channels = widths[0]
-
-        def blocks(width: int) -> nn.Sequential:
-            return nn.Sequential(*(ResidualBlock(width) for _ in range(depth)))
-
+        sides = _encoder_sides(2 * config.radius + 1, config.levels)
+        channels = config.decoder_channels
+        widths = [channels] + [2 * channels] * (config.levels - 1)
         # Three more channels say where a lag lies: across, down, and how far from lag 0.
-        self.enter = nn.ModuleList(
-            nn.Conv2d(2 * config.pairs + 3, widths[level], 1) for level in range(config.levels)
-        )
-        self.encode = nn.ModuleList(blocks(width) for width in widths)
-        self.lower = nn.ModuleList(
-            nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
-            for fine, coarse in itertools.pairwise(widths)
-        )
-        self.raise_ = nn.ModuleList(
-            nn.Conv2d(coarse, fine, 1) for fine, coarse in itertools.pairwise(widths)
-        )
-        self.decode = nn.ModuleList(blocks(width) for width in widths[:-1])
-        self.last = nn.GroupNorm(group_count(widths[0]), widths[0])
+        enter = nn.ModuleList(nn.Conv2d(2 * config.pairs + 3, width, 1) for width in widths)
+        super().__init__(enter, channels=channels, levels=len(sides), depth=config.decoder_depth)
+        self.sides = sides
+        self.channels = channels
+        self.last = nn.GroupNorm(group_count(channels), channels)
 
     def forward(self, statistics: Sequence[Tensor]) -> Tensor:
         """Lag maps per level, finest first, to ``(B, channels, 2R + 1, 2R + 1)``."""
@@ -148,11 +107,7 @@ class ResidualDecoder(nn.Module):
                 )
                 maps = entered if maps is None else maps + entered
             stack.append(encode(maps))
-        result = stack.pop()
-        for level in range(len(stack) - 1, -1, -1):
-            risen = resize_maps(self.raise_[level](result), self.sides[level])
-            result = self.decode[level](stack.pop() + risen)
-        finished: Tensor = self.last(result).relu()
+        finished: Tensor = self.last(self.rise(stack)).relu()
         return finished
 
 
@@ -161,13 +116,6 @@ def _encoder_sides(side: int, levels: int) -> list[int]:
     while sides[-1] > 7 or len(sides) < levels:
         sides.append((sides[-1] + 1) // 2)
     return sides
-
-
-def resize_maps(maps: Tensor, side: int) -> Tensor:
-    """Interpolate square maps ``(B, C, L, L)`` to another odd side; lag 0 stays in the middle."""
-    if maps.shape[-1] == side:
-        return maps
-    return functional.interpolate(maps, size=(side, side), mode="bilinear", align_corners=True)
 
 
 def _positions(lags: Tensor) -> Tensor:
