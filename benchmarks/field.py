@@ -13,20 +13,21 @@ An image and its kernels may be shifted, and with a rolling camera rolled, again
 nobody can see that; so every result is first moved onto the truth by one shift and one small roll.
 
     python benchmarks/field.py
-    python benchmarks/field.py photographs/ --side 512 --pictures out/ --json field.json
+    python benchmarks/field.py --full
+    python benchmarks/field.py photographs/ --full --side 512 --pictures out/ --json field.json
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import _measure
 import numpy as np
 import skimage.data
 from numpy.typing import NDArray
@@ -222,31 +223,27 @@ def _write_mosaic(path: Path, kernels: NDArray[np.float32]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Print a table, and write it as JSON if asked to."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "folder", nargs="?", type=Path, help="photographs; scikit-image's if left out"
-    )
-    parser.add_argument("--fields", nargs="+", choices=list(FIELDS), default=list(FIELDS))
-    parser.add_argument("--side", type=int, default=384, help="pixels of each photograph's middle")
-    parser.add_argument("--noise", type=float, default=0.005, help="standard deviation, white is 1")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--pictures", type=Path, help="folder for results and mosaics of kernels")
-    parser.add_argument("--json", type=Path, help="file for the figures")
-    options = parser.parse_args(arguments)
+    """Print a table, and the figures."""
+    made = _measure.parser(__doc__)
+    made.add_argument("folder", nargs="?", type=Path, help="photographs; else scikit-image's")
+    made.add_argument("--fields", nargs="+", choices=list(FIELDS), default=list(FIELDS))
+    made.add_argument("--side", type=int, help="pixels of each photograph's middle")
+    made.add_argument("--most", type=int, help="photographs")
+    made.add_argument("--noise", type=float, default=0.005, help="standard deviation, white is 1")
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--pictures", type=Path, help="folder for results and mosaics of kernels")
+    options = _measure.start(made, arguments)
     if options.pictures:
         options.pictures.mkdir(parents=True, exist_ok=True)
     setup = Setup(
         device=options.device, noise=options.noise, seed=options.seed, pictures=options.pictures
     )
-    images = photographs(options.folder, options.side)
+    most = options.most or (None if options.full else 1)
+    images = photographs(options.folder, options.side or (384 if options.full else 192))
     rows = []
     print(f"{'field':8} {'image':14} {'blurry':>8} {'one':>8} {'grid':>8} {'true':>8}  varies  s")
     for field in options.fields:
-        for name, sharp in images.items():
+        for name, sharp in islice(images.items(), most):
             row = measure(field, name, sharp, setup)
             figures = "".join(f"{value:9.2f}" for value in row["psnr"].values())
             print(
@@ -254,9 +251,7 @@ def main(arguments: list[str]) -> int:
                 flush=True,
             )
             rows.append(row)
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    return 0
+    return _measure.finish("field", options, {"scenes": rows})
 
 
 if __name__ == "__main__":
