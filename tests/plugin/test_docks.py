@@ -174,6 +174,21 @@ def test_kernel_from_a_part_of_the_image(dock, finished, make_layer, mark):
     assert region == expected.get(mark, region)
 
 
+def test_what_is_drawn_after_the_shapes_were_chosen_counts(dock, make_layer):
+    viewer, widget = dock("Estimate blur kernel")
+    viewer.add_layer(make_layer("yx float"))
+    shapes = viewer.add_shapes(ndim=2, name="drawn")
+    widget._where.value = shapes
+    assert not widget._run.enabled
+    assert "draw" in widget.status
+    shapes.add_rectangles([[4, 4], [36, 40]])
+    assert widget._run.enabled
+    shapes.data = []
+    assert not widget._run.enabled
+    viewer.layers.remove(shapes)
+    assert widget._run.enabled
+
+
 def test_preview_deblurs_the_view_in_its_place(dock, finished, make_layer):
     viewer, widget = dock("Deblur")
     layer = viewer.add_layer(make_layer("tyx"))
@@ -211,6 +226,21 @@ def test_with_a_truth_layer_quality_is_shown(dock, finished, make_layer):
     quality = viewer.layers["yx uint8 shaken deblurred"].metadata[KEY]["quality"]
     assert "PSNR" in deblur.status
     assert np.isfinite(quality["psnr_before"])
+
+
+def test_a_result_is_compared_with_the_truth_that_was_chosen_for_it(dock, qtbot, make_layer):
+    viewer, deblur = dock("Deblur")
+    blurry, other = viewer.add_layer(make_layer("yx uint8")), viewer.add_layer(make_layer("rgb"))
+    viewer.add_image(blurry.data // 2, name="sharp")
+    deblur.source.image.value = blurry
+    deblur._truth.value = viewer.layers["sharp"]
+    deblur._run.native.click()
+    deblur.source.image.value = other  # as nobody need wait for the end
+    qtbot.waitUntil(lambda: deblur.state is State.IDLE, timeout=60_000)
+    about = viewer.layers["yx uint8 deblurred"].metadata[KEY]
+    assert about["parameters"]["truth"] == {"layer": "sharp"}
+    assert "quality" in about
+    assert "PSNR" in deblur.status
 
 
 def test_a_result_can_be_copied_as_command_and_code(dock, finished, make_layer, qapp):

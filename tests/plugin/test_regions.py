@@ -7,7 +7,7 @@ import pytest
 from napari.layers import Image, Labels, Points, Shapes
 
 from napari_deblur.errors import InputError
-from napari_deblur.plugin.regions import region_of, visible_region, whole_region
+from napari_deblur.plugin.regions import check_marks, region_of, visible_region, whole_region
 from napari_deblur.plugin.slices import view_layer
 
 
@@ -103,3 +103,20 @@ def test_the_view_of_a_coarse_level_is_given_in_the_chosen_one():
 def test_useless_marks_are_refused(image, marks, message):
     with pytest.raises(InputError, match=message):
         region_of(marks, image, view_layer(image))
+
+
+def test_what_marks_a_huge_image_is_checked_without_looking_at_its_pixels(monkeypatch):
+    monkeypatch.setattr("napari_deblur.plugin.regions.polygon2mask", None)  # fails when called
+    image = Image(np.broadcast_to(np.uint8(0), (40_000, 40_000)), contrast_limits=(0, 1))
+    shapes = Shapes([box(5, 5, 39_000, 39_000)], shape_type="polygon")
+    check_marks(shapes, image, view_layer(image))
+
+
+def test_regions_are_the_same_whatever_part_is_looked_at_together(image, monkeypatch):
+    shapes = Shapes([box(10, 20, 40, 60)], shape_type="ellipse")
+    labels = Labels(np.triu(np.ones((60, 80), int)), scale=(0.5, 0.5), translate=(10, 20))
+    view = view_layer(image)
+    whole = [region_of(marks, image, view).within(view.size) for marks in (shapes, labels)]
+    monkeypatch.setattr("napari_deblur.plugin.regions._BAND", 7 * 80)
+    parts = [region_of(marks, image, view).within(view.size) for marks in (shapes, labels)]
+    np.testing.assert_array_equal(parts, whole)

@@ -7,6 +7,7 @@ commands that use them.
 from __future__ import annotations
 
 import gc
+import io
 import sys
 
 from napari_deblur.cli.codes import INTERRUPTED
@@ -25,7 +26,7 @@ def main() -> None:
     from napari_deblur.cli.signals import stop_signals
 
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
+        if isinstance(stream, io.TextIOWrapper):
             # A file may have a name that the terminal's encoding has no letters for.
             stream.reconfigure(errors="backslashreplace")
     try:

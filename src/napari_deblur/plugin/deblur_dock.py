@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-import numpy as np
 from magicgui.widgets import CheckBox, ComboBox, Widget
 from napari.layers import Image, Layer
 
@@ -17,7 +16,7 @@ from napari_deblur.plugin.fields import automatic_field, measured_field, measure
 from napari_deblur.plugin.kernel_layers import KernelSource, is_kernel, looks_like_kernel
 from napari_deblur.plugin.map_task import check_grid
 from napari_deblur.plugin.provenance import record_of
-from napari_deblur.plugin.quality import judge
+from napari_deblur.plugin.quality import Quality
 from napari_deblur.plugin.regions import Region, visible_region
 from napari_deblur.plugin.rows import grid_row, row
 from napari_deblur.plugin.slices import LayerView
@@ -96,6 +95,7 @@ class DeblurWidget(TaskWidget):
                 field=field,
                 grid=grid if field == "grid" and all(grid) else None,
                 noise=measured_value(self._noise),
+                truth=self._truth.value,
                 preview=self._seen() if self._preview.value else None,
                 **self._values(),
             )
@@ -192,16 +192,10 @@ class DeblurWidget(TaskWidget):
                 self._truth.value = choice
 
     def _summary(self, layers: list[Layer]) -> str:
-        result, about = layers[0], record_of(layers[0]) or {}
-        said = f"{_noise_text(about)} "
-        truth, view = self._truth.value, self.source.view
-        if not isinstance(truth, Image) or view is None:
-            return said
-        if np.shape(result.data) != np.shape(truth.data):
-            return said
-        judged = judge(view, result.data, truth.data, index=self.source.shown_index or ())
-        about["quality"] = judged.as_dict()
-        return said + str(judged)
+        about = record_of(layers[0]) or {}
+        quality = about.get("quality")
+        judged = "" if quality is None else str(Quality(**quality))
+        return " ".join(filter(None, (_noise_text(about), judged)))
 
 
 def _made_of(layer: Image) -> str:

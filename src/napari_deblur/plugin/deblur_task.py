@@ -24,6 +24,7 @@ from napari_deblur.plugin.map_task import map_layer
 from napari_deblur.plugin.metadata import KEY, derived_attributes
 from napari_deblur.plugin.plane_source import PlaneSource
 from napari_deblur.plugin.provenance import Record, describe
+from napari_deblur.plugin.quality import judge
 from napari_deblur.plugin.regions import Region
 from napari_deblur.plugin.requests import EngineRequest, layer_function
 from napari_deblur.plugin.scratch import room_for
@@ -50,6 +51,7 @@ class DeblurRequest(EngineRequest):
     noise: float | None = None
     field: Field = "uniform"
     grid: tuple[int, int] | None = None
+    truth: Image | None = None
     preview: Region | None = None
 
 
@@ -78,8 +80,12 @@ def deblur_layer(request: DeblurRequest) -> Task:
     grid : tuple of int, optional
         Rows and columns of the cells that have a kernel each, for "grid"; None to let the engine
         choose.
+    truth : Image layer, optional
+        A sharp layer of the same shape, with which the plane at `index` is compared before and
+        after: ``metadata["napari-deblur"]["quality"]`` of the result holds PSNR and SSIM.
     preview : Region, optional
-        The only part of the one plane at `index` that is to be deblurred.
+        The only part of the one plane at `index` that is to be deblurred; it is compared with
+        nothing.
     model, device, tile, kernel_size, refine, gamma, saturation, level, channel_axis, index
         See `napari_deblur.plugin.requests`.
 
@@ -111,6 +117,11 @@ def deblur_task(request: DeblurRequest) -> Task:
         raise InputError(
             "kernels that vary over the image are estimated for each plane: give kernel 'each', or "
             "field 'uniform'"
+        )
+    if request.truth is not None and _finest(request.truth).shape != view.shape:
+        raise InputError(
+            f"{request.truth.name!r} has the shape {_finest(request.truth).shape}, and the image "
+            f"{view.shape}: choose a truth of the image's shape, or none"
         )
     if request.preview is not None:
         return _preview(request, view, kernels, request.preview)
@@ -155,7 +166,12 @@ def _deblur(request: DeblurRequest, view: LayerView, kernels: KernelSource | Non
     record = _record(request, view, result, began, noise=float(np.mean(noise)))
     if pooled is not None:
         record = record.with_networks_of(pooled)
-    layers = [(out, attributes | {"metadata": {KEY: record.as_dict()}}, "image")]
+    about = record.as_dict()
+    if request.truth is not None:
+        yield Step(1, "Comparing with the truth")
+        quality = judge(view, out, _finest(request.truth), index=indices[0])
+        about["quality"] = quality.as_dict()
+    layers = [(out, attributes | {"metadata": {KEY: about}}, "image")]
     if kernels is None and fields:
         if len(indices) == 1:  # grids of several planes may differ
             layers.append(map_layer(request.layer, view, fields[0], record.of_kind("kernel map")))
@@ -165,6 +181,11 @@ def _deblur(request: DeblurRequest, view: LayerView, kernels: KernelSource | Non
         made = found if told is None else told
         layers.append(kernel_layer(request.layer, view, made, name=name, about=about))
     return layers
+
+
+def _finest(truth: Image) -> Any:
+    """Array of a layer, of a multiscale one that with the most pixels."""
+    return truth.data[0] if truth.multiscale else truth.data
 
 
 def _preview(

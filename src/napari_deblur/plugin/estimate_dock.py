@@ -19,7 +19,7 @@ from napari_deblur.plugin.estimate_task import (
 )
 from napari_deblur.plugin.kernel_layers import side_text
 from napari_deblur.plugin.provenance import record_of
-from napari_deblur.plugin.regions import Region, region_of, visible_region
+from napari_deblur.plugin.regions import Region, check_marks, visible_region
 from napari_deblur.plugin.slices import LayerView
 from napari_deblur.plugin.tasks import Task
 
@@ -62,7 +62,22 @@ class EstimateWidget(TaskWidget):
             visible=False,
             tooltip="For stacks. Planes that share one blur give a better kernel together.",
         )
+        self._drawn: Shapes | None = None
+        self._where.changed.connect(self._follow_drawing)
+        self.native.destroyed.connect(self._follow_nothing)
         self._build([self._where, self._planes, *engine.first], engine.more, engine)
+
+    def _follow_drawing(self, value: Any) -> None:
+        """Check the chosen shapes again whenever they change: napari tells of layers alone."""
+        self._follow_nothing()
+        if isinstance(value, Shapes):
+            self._drawn = value
+            value.events.data.connect(self._refresh)
+
+    def _follow_nothing(self) -> None:
+        if self._drawn is not None:
+            self._drawn.events.data.disconnect(self._refresh)
+            self._drawn = None
 
     def _task(self) -> Task:
         return estimate_task(
@@ -90,10 +105,9 @@ class EstimateWidget(TaskWidget):
 
     def _wrong_fields(self, view: LayerView) -> Iterator[tuple[Widget, str]]:
         layer, value = self.source.layer, self._where.value
-        # Shapes are looked at in no time; labels and the view when Run is pressed.
         if isinstance(value, Shapes) and layer is not None:
             try:
-                region_of(value, layer, view)
+                check_marks(value, layer, view)
             except DeblurError as error:
                 yield self._where, str(error)
 

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from napari_deblur.plugin.kernel_layers import kernel_layer
 from napari_deblur.plugin.plane_source import PlaneSource
 from napari_deblur.plugin.provenance import Record, describe
-from napari_deblur.plugin.regions import Region, region_of
+from napari_deblur.plugin.regions import Region, check_marks, region_of
 from napari_deblur.plugin.requests import EngineRequest, layer_function
 from napari_deblur.plugin.slices import Index, LayerView
-from napari_deblur.plugin.tasks import Event, Task, follow, where
+from napari_deblur.plugin.tasks import Event, Step, Task, follow, where
 
 __all__ = [
     "EstimateRequest",
@@ -82,12 +82,12 @@ def estimate_kernel_of_layer(request: EstimateRequest) -> Task:
 
 
 def estimate_task(request: EstimateRequest) -> Task:
-    """Prepare the work: the layer and the region are checked now, pixels are read later."""
+    """Prepare the work: the layer and the region are checked now, pixels are looked at later."""
     view = request.view()
     region = request.region
     if region is not None and not isinstance(region, Region):
-        region = region_of(region, request.layer, view)
-    return _estimate(request, view, region)
+        check_marks(region, request.layer, view)
+    return _estimate(request, view)
 
 
 def pool(
@@ -101,8 +101,12 @@ def pool(
     return (yield from follow(steps, stages=_STAGES, share=share))
 
 
-def _estimate(request: EstimateRequest, view: LayerView, region: Region | None) -> Task:
+def _estimate(request: EstimateRequest, view: LayerView) -> Task:
     began = time.perf_counter()
+    region = request.region
+    if region is not None and not isinstance(region, Region):
+        yield Step(0, "Looking at what is marked")
+        region = region_of(region, request.layer, view)
     kernels: dict[Index, NDArray[np.float32]] = {}
     shown = None
     if request.planes == "pooled":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,9 @@ from napari_deblur.engine.arrays import SMALLEST_SIDE
 from napari_deblur.errors import InputError
 from napari_deblur.plugin.slices import LayerView
 
-__all__ = ["Region", "region_of", "visible_region", "whole_region"]
+_BAND = 2**20  # pixels that are looked at together
+
+__all__ = ["Region", "check_marks", "region_of", "visible_region", "whole_region"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +108,33 @@ def visible_region(layer: Image, view: LayerView) -> Region:
     return _region(view, low, high, f"the current view of {layer.name!r}")
 
 
+def check_marks(marks: Layer, layer: Image, view: LayerView) -> None:
+    """Check in no time what can be checked so of a layer that is to mark a region.
+
+    Of shapes that is the box around them; labels are not looked at.
+
+    Raises
+    ------
+    InputError
+        When it is no layer of shapes or labels, or its shapes mark too little of the image.
+    """
+    where = _place(marks, layer)
+    if isinstance(marks, Labels):
+        return
+    if not isinstance(marks, Shapes):
+        raise InputError(
+            f"{marks.name!r} is no layer that marks a region: choose a Shapes or a Labels layer"
+        )
+    corners = [corner for each in _outlines(marks, layer, view) for corner in each]
+    if not corners:
+        raise _nothing(where)
+    low = np.maximum(np.ceil(np.min(corners, axis=0)), 0)
+    high = np.minimum(np.floor(np.max(corners, axis=0)) + 1, view.size)
+    if np.any(low >= high):
+        raise _nothing(where)
+    _region(view, low, high, where)
+
+
 def region_of(marks: Layer, layer: Image, view: LayerView) -> Region:
     """Return the region that a Shapes or Labels layer marks on an image layer.
 
@@ -118,17 +147,13 @@ def region_of(marks: Layer, layer: Image, view: LayerView) -> Region:
     InputError
         When nothing is marked on the image, or less than 16 x 16 pixels.
     """
-    where = f"what {marks.name!r} marks on {layer.name!r}"
-    if isinstance(marks, Labels):
-        mask = _labels_mask(marks, layer, view)
-    elif isinstance(marks, Shapes):
-        mask = _shapes_mask(marks, layer, view)
-    else:
-        raise InputError(
-            f"{marks.name!r} is no layer that marks a region: choose a Shapes or a Labels layer"
-        )
+    check_marks(marks, layer, view)
+    where = _place(marks, layer)
+    mask = np.zeros(view.size, dtype=bool)
+    fill = _fill_shapes if isinstance(marks, Shapes) else _fill_labels
+    fill(mask, marks, layer, view)
     if not mask.any():
-        raise InputError(f"{where} is empty: draw a rectangle or paint a label upon the image")
+        raise _nothing(where)
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     low, high = (rows[0], columns[0]), (rows[-1] + 1, columns[-1] + 1)
     region = _region(view, low, high, where)
@@ -151,15 +176,40 @@ def _region(view: LayerView, low: Iterable[float], high: Iterable[float], where:
     return region
 
 
-def _shapes_mask(shapes: Shapes, layer: Image, view: LayerView) -> NDArray[np.bool_]:
-    mask = np.zeros(view.size, dtype=bool)
-    chosen = sorted(shapes.selected_data) or range(shapes.nshapes)
-    for number in chosen:
+def _place(marks: Layer, layer: Image) -> str:
+    return f"what {marks.name!r} marks on {layer.name!r}"
+
+
+def _nothing(where: str) -> InputError:
+    return InputError(f"{where} is empty: draw a rectangle or paint a label upon the image")
+
+
+def _bands(mask: NDArray[np.bool_]) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    """Some rows of a mask after the other, each with the number of its first row.
+
+    Positions of all of its pixels at a time would take many times the memory of a large image.
+    """
+    height, width = mask.shape
+    step = max(1, _BAND // max(width, 1))
+    for top in range(0, height, step):
+        yield top, mask[top : top + step]
+
+
+def _fill_shapes(mask: NDArray[np.bool_], shapes: Layer, layer: Image, view: LayerView) -> None:
+    """Mark the pixels whose centres lie inside of shapes."""
+    outlines = list(_outlines(shapes, layer, view))
+    for top, band in _bands(mask):
+        for each in outlines:
+            inside = polygon2mask(band.shape, each - (top, 0))  # type: ignore[no-untyped-call]
+            np.logical_or(band, inside, out=band)
+
+
+def _outlines(shapes: Shapes, layer: Image, view: LayerView) -> Iterator[NDArray[np.float64]]:
+    """Vertices in rows and columns of the selected shapes, or of all where none is selected."""
+    selected = [number for number in sorted(shapes.selected_data) if number < shapes.nshapes]
+    for number in selected or range(shapes.nshapes):
         vertices = _outline(np.asarray(shapes.data[number]), str(shapes.shape_type[number]))
-        pixels = _to_pixels(vertices, shapes, layer, view)
-        # Vertices lie in continuous coordinates; a pixel counts when its centre is inside.
-        mask |= polygon2mask(view.size, pixels)  # type: ignore[no-untyped-call]
-    return mask
+        yield _to_pixels(vertices, shapes, layer, view)
 
 
 def _outline(vertices: NDArray[Any], kind: str) -> NDArray[Any]:
@@ -173,22 +223,20 @@ def _outline(vertices: NDArray[Any], kind: str) -> NDArray[Any]:
     return outline
 
 
-def _labels_mask(labels: Labels, layer: Image, view: LayerView) -> NDArray[np.bool_]:
+def _fill_labels(mask: NDArray[np.bool_], labels: Layer, layer: Image, view: LayerView) -> None:
     """Look up every pixel of the image's plane in the labels, nearest neighbour."""
-    data = np.asarray(labels.data[0] if labels.multiscale else labels.data)
-    rows, columns = np.indices(view.size, dtype=float)
-    points = np.zeros((rows.size, view.ndim))
-    for axis, values in zip(view.spatial, (rows, columns), strict=True):
-        points[:, axis] = values.ravel() * view.factors[axis]
-    world = _world(layer, points)
-    found = np.rint(_data(labels, _fit(world, labels.ndim))).astype(int)
-    if labels.ndim > 2:  # a stack of labels counts as one mask: what is marked anywhere
-        data = np.asarray(data.reshape(-1, *data.shape[-2:]).any(axis=0))
-        found = found[:, -2:]
-    inside = np.all((found >= 0) & (found < data.shape), axis=1)
-    mask = np.zeros(rows.size, dtype=bool)
-    mask[inside] = data[tuple(found[inside].T)] != 0
-    return mask.reshape(view.size)
+    data = np.asarray(labels.data[0] if labels.multiscale else labels.data) != 0
+    if data.ndim > 2:  # a stack of labels counts as one mask: what is marked anywhere
+        data = data.reshape(-1, *data.shape[-2:]).any(axis=0)
+    for top, band in _bands(mask):
+        rows, columns = np.indices(band.shape, dtype=float)
+        points = np.zeros((band.size, view.ndim))
+        for axis, values in zip(view.spatial, (rows + top, columns), strict=True):
+            points[:, axis] = values.ravel() * view.factors[axis]
+        world = _fit(_world(layer, points), labels.ndim)
+        found = np.rint(_data(labels, world)[:, -2:]).astype(int)
+        inside = np.all((found >= 0) & (found < data.shape), axis=1)
+        band.ravel()[inside] = data[tuple(found[inside].T)]
 
 
 def _to_pixels(
