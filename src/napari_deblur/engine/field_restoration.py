@@ -29,7 +29,7 @@ from napari_deblur.engine.plans import (
 from napari_deblur.engine.progress import Progress, count_up, counted, with_smaller_tiles
 from napari_deblur.engine.restoration import Restored, restore
 from napari_deblur.engine.synthesis import deblur_block
-from napari_deblur.engine.tiles import plan_tiles
+from napari_deblur.engine.tiles import overlap, plan_tiles, within
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,14 +54,6 @@ class _Piece:
     cell: tuple[int, int]
     counts: Window
     source: Window
-
-    @property
-    def inner(self) -> Window:
-        rows, columns = (
-            slice(part.start - whole.start, part.stop - whole.start)
-            for part, whole in zip(self.counts, self.source, strict=True)
-        )
-        return rows, columns
 
     @property
     def size(self) -> tuple[int, int]:
@@ -140,8 +132,8 @@ def _deblur(
             steps = deblur_block(pair, image, plan, noise, clipped)
             sharp = yield from counted(steps, progress)
             weights = field.grid.weights(piece.cell, piece.counts, _RAMP)
-            place = _within(piece.counts, block)
-            blended[:, *place] += weights * sharp[:, *piece.inner]
+            place, inner = (within(piece.counts, each) for each in (block, piece.source))
+            blended[:, *place] += weights * sharp[:, *inner]
         picture.write(out, block, blended)
 
 
@@ -154,8 +146,8 @@ def _plan_pieces(grid: FieldGrid, block: Window, halo: int, cut_halo: int) -> li
     pieces = []
     for cell in grid.cells:
         support = grid.support(cell, _RAMP)
-        counts = _overlap(support, block)
-        if counts is None:
+        counts = overlap(support, block)
+        if any(side.start == side.stop for side in counts):
             continue
         rows, columns = (
             slice(
@@ -166,18 +158,3 @@ def _plan_pieces(grid: FieldGrid, block: Window, halo: int, cut_halo: int) -> li
         )
         pieces.append(_Piece(cell, counts, (rows, columns)))
     return pieces
-
-
-def _overlap(one: Window, other: Window) -> Window | None:
-    rows, columns = (
-        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
-    )
-    return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
-
-
-def _within(part: Window, whole: Window) -> Window:
-    """A window counted from the corner of one that holds it."""
-    rows, columns = (
-        slice(a.start - b.start, a.stop - b.start) for a, b in zip(part, whole, strict=True)
-    )
-    return rows, columns
