@@ -108,7 +108,7 @@ def variables() -> Iterator[str]:
 def presets() -> Iterator[str]:
     """Names under which architectures, recipes and models are known."""
     from napari_deblur.networks.presets import PRESETS
-    from napari_deblur.training.recipe import recipe_names
+    from napari_deblur.training.recipe_files import recipe_names
     from napari_deblur.weights.registry import models
 
     yield from (f"preset {name}" for name in PRESETS)

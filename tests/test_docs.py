@@ -126,7 +126,7 @@ def test_figures_of_the_readme_are_those_of_the_accuracy_page(root: Path) -> Non
 
 
 def test_recipe_on_the_training_page_is_valid(root: Path, tmp_path: Path) -> None:
-    from napari_deblur.training.recipe import load_recipe
+    from napari_deblur.training.recipe_files import load_recipe
 
     text = (root / "docs" / "training.md").read_text(encoding="utf-8")
     recipe = tmp_path / "recipe.toml"

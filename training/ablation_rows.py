@@ -12,11 +12,11 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from napari_deblur.blur.kernel_bank import class_size
 from napari_deblur.networks.presets import PRESETS
 from napari_deblur.training.models import network_configs
 from napari_deblur.training.stages import (
     Scale,
-    class_size,
     train_analysis,
     train_decoder,
     train_joint,

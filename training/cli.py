@@ -48,7 +48,7 @@ def train(  # noqa: PLR0917 - each option of the command is a parameter
     ] = None,
 ) -> None:
     """Train the networks (paper sections 3.3 and 3.4)."""
-    from napari_deblur.training.recipe import load_recipe
+    from napari_deblur.training.recipe_files import load_recipe
 
     loaded = load_recipe(recipe, setting or ())
     _check_installed()

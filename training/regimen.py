@@ -6,20 +6,22 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_deblur.blur.kernel_bank import class_size
 from napari_deblur.errors import InputError, OutputError
 from napari_deblur.training.checkpoints import latest_checkpoint
+from napari_deblur.training.lone_stages import (
+    train_classifier,
+    train_correction,
+    train_expert,
+)
 from napari_deblur.training.models import network_configs
 from napari_deblur.training.recipe import PAIR_STAGES
 from napari_deblur.training.session import Session, launch
 from napari_deblur.training.stages import (
     Scale,
-    class_size,
     train_analysis,
-    train_classifier,
-    train_correction,
     train_decoder,
     train_deconvolution,
-    train_expert,
     train_joint,
     train_synthesis,
 )

@@ -23,7 +23,7 @@ from napari_deblur.errors import DeblurError, FileError, RecipeError, WeightsErr
 from napari_deblur.files.images import open_image, read_image, write_image
 from napari_deblur.files.kernels import read_kernel, write_kernel
 from napari_deblur.training.checkpoints import latest_checkpoint, save_checkpoint
-from napari_deblur.training.recipe import load_recipe, recipe_names
+from napari_deblur.training.recipe_files import load_recipe, recipe_names
 from napari_deblur.training.sources import read_sources
 from napari_deblur.weights.files import open_network, read_weights
 from napari_deblur.weights.registry_text import parse_registry

@@ -32,7 +32,8 @@ from napari_deblur.training.evidence_batches import (
 from napari_deblur.training.figures import spectral_error
 from napari_deblur.training.fit import Fit, Outcome, fit
 from napari_deblur.training.models import build_network, network_configs
-from napari_deblur.training.recipe import MachineRecipe, SensorRecipe, load_recipe
+from napari_deblur.training.recipe import MachineRecipe, SensorRecipe
+from napari_deblur.training.recipe_files import load_recipe
 from napari_deblur.training.regimen import train_stage
 from napari_deblur.training.session import launch
 from napari_deblur.training.spoiling import SampleTask, Spoiling, take_sample

@@ -15,7 +15,7 @@ from napari_deblur.training.figures import (
     perturbed_kernels,
     psnr,
 )
-from napari_deblur.training.recipe import load_recipe
+from napari_deblur.training.recipe_files import load_recipe
 from napari_deblur.training.schedules import Schedule
 from napari_deblur.training.tasks import blend
 

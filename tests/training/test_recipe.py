@@ -8,7 +8,7 @@ import pytest
 
 from napari_deblur.errors import RecipeError
 from napari_deblur.training.models import network_configs
-from napari_deblur.training.recipe import load_recipe, recipe_names
+from napari_deblur.training.recipe_files import load_recipe, recipe_names
 
 if TYPE_CHECKING:
     from pathlib import Path

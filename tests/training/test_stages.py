@@ -16,7 +16,7 @@ from napari_deblur.errors import DeblurError, InputError, OutputError, RecipeErr
 from napari_deblur.training.ablation_rows import ROWS, total_cost
 from napari_deblur.training.cli import app
 from napari_deblur.training.models import build_network, network_configs
-from napari_deblur.training.recipe import load_recipe
+from napari_deblur.training.recipe_files import load_recipe
 from napari_deblur.training.regimen import _steps, train_stage, window_of
 from napari_deblur.weights.files import open_network, read_weights
 

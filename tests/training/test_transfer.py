@@ -5,7 +5,7 @@ import torch
 
 from napari_deblur.networks.presets import PRESETS
 from napari_deblur.networks.synthesis import SynthesisNetwork
-from napari_deblur.training.recipe import load_recipe
+from napari_deblur.training.recipe_files import load_recipe
 from napari_deblur.training.regimen import window_of
 from napari_deblur.training.transfer import first_weights, widen_guides
 

@@ -13,7 +13,8 @@ from torch import nn
 from napari_deblur.training.batches import Batch
 from napari_deblur.training.checkpoints import latest_checkpoint
 from napari_deblur.training.fit import Fit, Outcome, fit
-from napari_deblur.training.recipe import MachineRecipe, load_recipe
+from napari_deblur.training.recipe import MachineRecipe
+from napari_deblur.training.recipe_files import load_recipe
 from napari_deblur.training.session import launch
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ __all__ = [
     "SIZE_CLASSES",
     "KernelSampler",
     "camera_shake",
+    "class_size",
     "defocus",
     "gaussian",
     "straight_motion",
@@ -44,6 +45,11 @@ _STROKE_REACH: Final = 2.5  # standard deviations
 _LEAST_CURVE: Final = 3
 
 Floats = NDArray[np.float64]
+
+
+def class_size(limits: tuple[int, int]) -> int:
+    """Return the side m of arrays for the kernels of a size class: its largest, made odd."""
+    return limits[1] + 1 - limits[1] % 2
 
 
 def camera_shake(rng: np.random.Generator, *, size_range: tuple[int, int] = (1, 31)) -> Kernel:
@@ -68,9 +74,8 @@ def camera_shake(rng: np.random.Generator, *, size_range: tuple[int, int] = (1, 
     KernelError
         If `size_range` is empty, or holds no positive odd number.
     """
-    largest = size_range[1] + 1 - size_range[1] % 2
     sides = _odd_sides(*size_range)
-    return _only(_camera_shakes(rng, rng.choice(sides, size=1), largest))
+    return _only(_camera_shakes(rng, rng.choice(sides, size=1), class_size(size_range)))
 
 
 def straight_motion(length: float, angle: float, size: int) -> Kernel:

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from napari_deblur.blur.kernel import kernel_support
-from napari_deblur.blur.kernel_bank import SIZE_CLASSES
+from napari_deblur.blur.kernel_bank import SIZE_CLASSES, class_size
 from napari_deblur.engine.region import luma
 from napari_deblur.engine.sizes import PAIRS_OWN, SizePlan
 from napari_deblur.engine.tiles import spread
@@ -224,14 +224,8 @@ def _that_fit(frames: Sequence[tuple[Picture, Region]]) -> tuple[int, ...]:
         min(region.rows.stop - region.rows.start, region.columns.stop - region.columns.start)
         for _, region in frames
     )
-    sizes = tuple(map(_largest_of, range(len(SIZE_CLASSES))))
+    sizes = tuple(map(class_size, SIZE_CLASSES))
     return tuple(size for size in sizes if 2 * size <= side) or sizes[:1]
-
-
-def _largest_of(number: int) -> int:
-    """Side, odd, of the largest kernels of a class."""
-    side = SIZE_CLASSES[number][1]
-    return side + 1 - side % 2
 
 
 def _view(picture: Picture, region: Region) -> NDArray[np.float32]:

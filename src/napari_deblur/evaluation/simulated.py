@@ -111,7 +111,7 @@ def find_cases(
     InputError
         If a number is out of its range.
     """
-    from napari_deblur.blur.kernel_bank import KernelSampler
+    from napari_deblur.blur.kernel_bank import KernelSampler, class_size
 
     smallest, largest = sizes
     if not 1 <= smallest <= largest <= _LARGEST:
@@ -122,8 +122,7 @@ def find_cases(
     if not 0 <= noise <= 1:
         raise InputError(f"a noise of {noise:g} is not possible; give 0 to 1 (images have 0 to 1)")
     files = [path for path, _ in blurry_files(folder, re.compile(".+"), "NAME.png")]
-    size = largest + 1 - largest % 2
-    sampler = KernelSampler(smallest=smallest, largest=largest, size=size)
+    sampler = KernelSampler(smallest=smallest, largest=largest, size=class_size(sizes))
     kernels = sampler.sample_many(np.random.default_rng(seed), len(files))
     return [
         SimulatedCase(path.stem, "all", path, kernel, noise, (seed, index), side)

@@ -130,7 +130,7 @@ def stages_of(request: TrainRequest) -> list[str]:
     """Return the training package's stages that a request runs, in order."""
     if request.start:
         return ["joint"]
-    from napari_deblur.training.recipe import load_recipe
+    from napari_deblur.training.recipe_files import load_recipe
 
     return load_recipe(request.recipe).stage.of_pair()
 
