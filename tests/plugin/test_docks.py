@@ -133,6 +133,34 @@ def test_a_new_widget_takes_what_is_selected_and_of_a_result_its_source(dock, fi
     assert shake.source.image.value == viewer.layers["rgb"]
 
 
+def test_of_a_sample_the_shaken_picture_is_taken(dock):
+    viewer, _ = dock("Simulate camera shake")
+    viewer.open_sample("napari-deblur", "fluorescence")
+    _, deblur = dock("Deblur", viewer)
+    assert deblur.source.image.value == viewer.layers["cells shaken"]
+    assert deblur._truth.value == viewer.layers["cells"]
+
+
+def test_docks_take_little_room_whatever_they_show(dock, make_layer):
+    viewer, deblur = dock("Deblur")
+    layer = viewer.add_layer(make_layer("yx uint8"))
+    deblur._advanced.open()
+    before = deblur.native.minimumSizeHint()
+    assert before.height() <= 150, "several of them are not higher than the screen"
+    layer.name = "a_name_without_any_space_" * 10
+    deblur._engine.folder.value = "/nowhere/" + "in_a_folder_" * 20
+    assert "in_a_folder_in_a_folder" in deblur.status
+    deblur.native.layout().activate()
+    assert deblur.native.minimumSizeHint().width() <= before.width()
+
+
+def test_where_there_is_no_blur_to_see_that_is_said(dock, finished):
+    viewer, widget = dock("Deblur")
+    viewer.add_image(np.full((48, 48), 7, np.uint8), name="blank")
+    finished(widget)
+    assert "no blur was found" in widget.status
+
+
 def test_the_truth_is_asked_for_only_where_there_could_be_one(dock, finished, make_layer):
     viewer, widget = dock("Deblur")
     layer = viewer.add_layer(make_layer("yx uint8"))

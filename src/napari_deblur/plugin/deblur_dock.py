@@ -12,8 +12,18 @@ from napari_deblur.errors import DeblurError
 from napari_deblur.plugin.deblur_task import DeblurRequest, Field, Kernel, deblur_layer, deblur_task
 from napari_deblur.plugin.dock import TaskWidget
 from napari_deblur.plugin.engine_fields import EngineFields
-from napari_deblur.plugin.fields import automatic_field, measured_field, measured_value
-from napari_deblur.plugin.kernel_layers import KernelSource, is_kernel, looks_like_kernel
+from napari_deblur.plugin.fields import (
+    automatic_field,
+    layer_field,
+    measured_field,
+    measured_value,
+)
+from napari_deblur.plugin.kernel_layers import (
+    KernelSource,
+    doubt_about,
+    is_kernel,
+    looks_like_kernel,
+)
 from napari_deblur.plugin.map_task import check_grid
 from napari_deblur.plugin.provenance import record_of
 from napari_deblur.plugin.quality import Quality
@@ -40,11 +50,10 @@ class DeblurWidget(TaskWidget):
         super().__init__(napari_viewer)
         engine = EngineFields()
         self._suggested: Image | None = None
-        self._kernel = ComboBox(
-            name="kernel",
-            label="kernel",
-            choices=self._kernel_choices,
-            tooltip="Estimated now, or a layer: square, odd side; one kernel, or one per plane.",
+        self._kernel = layer_field(
+            "kernel",
+            self._kernel_choices,
+            "Estimated now, or a layer: square, odd side; one kernel, or one per plane.",
         )
         self._preview = CheckBox(
             value=False,
@@ -52,12 +61,11 @@ class DeblurWidget(TaskWidget):
             tooltip="Deblurs what is seen of the shown plane, and puts it in its place: quick, for "
             "trying the other fields.",
         )
-        self._truth = ComboBox(
-            name="truth",
-            label="truth",
-            choices=self._truth_choices,
+        self._truth = layer_field(
+            "truth",
+            self._truth_choices,
+            "A sharp layer of the same shape, to compare with (PSNR and SSIM).",
             nullable=True,
-            tooltip="A sharp layer of the same shape, to compare with (PSNR and SSIM).",
         )
         self._field = ComboBox(
             name="field",
@@ -195,7 +203,9 @@ class DeblurWidget(TaskWidget):
         about = record_of(layers[0]) or {}
         quality = about.get("quality")
         judged = "" if quality is None else str(Quality(**quality))
-        return " ".join(filter(None, (_noise_text(about), judged)))
+        kernel = record_of(layers[-1]) or {}  # a new one comes after the image
+        said = doubt_about(kernel) if kernel.get("kind") == "kernel" else ""
+        return " ".join(filter(None, (said, _noise_text(about), judged)))
 
 
 def _made_of(layer: Image) -> str:

@@ -17,7 +17,8 @@ from napari_deblur.plugin.estimate_task import (
     estimate_task,
     kernel_name,
 )
-from napari_deblur.plugin.kernel_layers import side_text
+from napari_deblur.plugin.fields import layer_field
+from napari_deblur.plugin.kernel_layers import doubt_about, side_text
 from napari_deblur.plugin.provenance import record_of
 from napari_deblur.plugin.regions import Region, check_marks, visible_region
 from napari_deblur.plugin.slices import LayerView
@@ -47,11 +48,10 @@ class EstimateWidget(TaskWidget):
     def __init__(self, napari_viewer: Any = None) -> None:
         super().__init__(napari_viewer)
         engine = EngineFields()
-        self._where = ComboBox(
-            name="where",
-            label="where",
-            choices=self._where_choices,
-            tooltip="The part of the image that counts: everything, the current view, or what is "
+        self._where = layer_field(
+            "where",
+            self._where_choices,
+            "The part of the image that counts: everything, the current view, or what is "
             "drawn in a Shapes or Labels layer, which is offered here once there is one. Choose a "
             "part with edges in it, and without lamps or things that moved by themselves.",
         )
@@ -122,12 +122,9 @@ class EstimateWidget(TaskWidget):
     def _summary(self, layers: list[Layer]) -> str:
         about = record_of(layers[0]) or {}
         support, size = about.get("support", 0), about.get("size", 0)
-        if support <= 1:
-            return "The kernel is a single pixel: no blur was found."
-        text = f"The kernel fills {side_text(support)} of {side_text(size)} pixels."
-        if support >= size:
-            text += " That is all there is: the blur may be larger; give a larger kernel size."
-        return text
+        filled = f"The kernel fills {side_text(support)} of {side_text(size)} pixels."
+        said = (filled if support > 1 else "", doubt_about(about))
+        return " ".join(filter(None, said))
 
 
 def estimate_widget(viewer: Any = None) -> EstimateWidget:

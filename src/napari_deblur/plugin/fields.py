@@ -21,6 +21,8 @@ from magicgui.widgets import (
     Widget,
 )
 from napari.layers import Image
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox
 
 from napari_deblur.errors import DeblurError, InputError
 from napari_deblur.plugin.kernel_layers import is_made_of_kernels
@@ -36,6 +38,7 @@ __all__ = [
     "folder_field",
     "image_choices",
     "image_field",
+    "layer_field",
     "level_choices",
     "mark",
     "measured_field",
@@ -66,11 +69,21 @@ def image_choices(layers: Iterable[Any]) -> Choices:
     ]
 
 
+def layer_field(
+    name: str, choices: Callable[[Any], Choices], tooltip: str, *, label: str = "", **options: Any
+) -> ComboBox:
+    """Field for a layer, as narrow as any other however long the names of layers are."""
+    field = ComboBox(name=name, label=label or name, choices=choices, tooltip=tooltip, **options)
+    policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+    field.native.setSizeAdjustPolicy(policy)
+    field.native.setMinimumContentsLength(12)
+    field.native.view().setTextElideMode(Qt.TextElideMode.ElideMiddle)
+    return field
+
+
 def image_field(choices: Callable[[Any], Choices], label: str = "image") -> ComboBox:
     """Field for the image layer."""
-    return ComboBox(
-        name="image", label=label, choices=choices, nullable=False, tooltip="The layer to work on."
-    )
+    return layer_field("image", choices, "The layer to work on.", label=label, nullable=False)
 
 
 def model_choices(_: Any = None) -> Choices:

@@ -5,7 +5,7 @@ Widgets of magicgui; no torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -108,12 +108,11 @@ class ImageFields:
         self.level_field.visible = layer is not None and bool(layer.multiscale)
 
     def take_selected(self) -> None:
-        """Choose the layer that is selected in the viewer; of a result, what it was made from."""
+        """Choose the layer that is selected in the viewer; of a result, what it belongs to."""
         selected = None if self._viewer is None else self._viewer.layers.selection.active
         about = None if selected is None else record_of(selected)
         if about is not None and about["kind"] != "shaken":
-            source = about["source"]["name"]
-            selected = next((each for each in self.layers() if each.name == source), None)
+            selected = next(filter(_is_origin(about), self.layers()), None)
         if selected is not None and selected in self.image.choices:
             self.image.value = selected
 
@@ -139,3 +138,16 @@ class ImageFields:
 
     def _view(self, layer: Image) -> LayerView:
         return view_layer(layer, level=self.level, channel_axis=self.channel_axis)
+
+
+def _is_origin(about: Mapping[str, Any]) -> Callable[[Any], bool]:
+    """Tell whether a layer is what a result was made from, or what a true kernel has shaken."""
+    name = about["source"]["name"]
+
+    def is_origin(layer: Any) -> bool:
+        if about["kind"] != "true kernel":
+            return bool(layer.name == name)
+        other = record_of(layer)
+        return other is not None and other["kind"] == "shaken" and other["source"]["name"] == name
+
+    return is_origin

@@ -19,6 +19,7 @@ from napari_deblur.plugin.slices import Index, LayerView, view_layer
 
 __all__ = [
     "KernelSource",
+    "doubt_about",
     "is_kernel",
     "is_made_of_kernels",
     "is_map",
@@ -63,6 +64,16 @@ def kernel_layer(
         | {"size": max(each.shape[-1] for each in _each(kernels)), "support": max(supports)}
     }
     return data, attributes, "image"
+
+
+def doubt_about(record: dict[str, Any]) -> str:
+    """Return what is to be said against the kernels of a record; empty for nothing."""
+    support, size = record.get("support", 0), record.get("size", 0)
+    if support <= 1:
+        return "The kernel is a single pixel: no blur was found."
+    if support >= size:
+        return "The blur may be larger than the kernel, which fills its square: give a larger size."
+    return ""
 
 
 def side_text(side: int) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from magicgui.widgets import Container, Label, PushButton, Widget
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-__all__ = ["LABEL_ROOM", "Disclosure", "grid_row", "row"]
+__all__ = ["LABEL_ROOM", "Disclosure", "grid_row", "make_scrollable", "row"]
 
 LABEL_ROOM = "\N{EM SPACE}" * 8
 """Label of a row that has none: as wide as any other, so that all fields begin at one place.
@@ -27,6 +29,49 @@ def row(*widgets: Widget, label: str = "") -> Container[Widget]:
 def grid_row(rows: Widget, columns: Widget) -> Container[Widget]:
     """How many rows and columns a grid has, as people write it."""
     return row(rows, Label(value="\N{MULTIPLICATION SIGN}"), columns, label="grid")
+
+
+_MOST_TAKEN = QSize(480, 150)
+"""Pixels that a form takes of a window at most, however little there is."""
+
+
+class _Scrolled(QScrollArea):
+    """A widget that is scrolled up and down; its width it gets."""
+
+    def __init__(self, rows: QWidget) -> None:
+        super().__init__()
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(rows)
+        self._rows = rows
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802  Qt's name
+        room = self._rows.minimumSizeHint()
+        width = room.width() + self.verticalScrollBar().sizeHint().width()
+        return QSize(width, room.height()).boundedTo(_MOST_TAKEN)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        if event.type() == QEvent.Type.LayoutRequest:  # fields came or went
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
+
+
+def make_scrollable(form: Container[Widget]) -> None:
+    """Let a form that has all of its rows be as small as its dock, and be scrolled then.
+
+    Without that a few docks above each other make napari's window higher than the screen.
+    magicgui's own way to do so is lost when napari docks the inner one of its two widgets.
+    """
+    outer, rows = form.native, QWidget()
+    layout = outer.layout()
+    assert isinstance(layout, QVBoxLayout)
+    rows.setLayout(layout)
+    layout.addStretch()
+    area = _Scrolled(rows)
+    around = QVBoxLayout(outer)
+    around.setContentsMargins(0, 0, 0, 0)
+    around.addWidget(area)
 
 
 class Disclosure:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import napari
 from magicgui.widgets import Container, Label, ProgressBar, PushButton, Widget
 from napari.types import LayerDataTuple
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_deblur.errors import DeblurError
 from napari_deblur.plugin.fields import mark
-from napari_deblur.plugin.rows import LABEL_ROOM, row
+from napari_deblur.plugin.rows import LABEL_ROOM, make_scrollable, row
 from napari_deblur.plugin.run import Listener, Runner, State, activity, stay_while, time_left
 from napari_deblur.plugin.tasks import Event, Step, Task
 
 __all__ = ["RunWidget"]
+
+_MAY_BREAK = "\N{ZERO WIDTH SPACE}"
+"""Where a line may break within names and paths, which have no spaces."""
 
 
 class RunWidget(Container[Widget]):
@@ -44,6 +49,7 @@ class RunWidget(Container[Widget]):
         self._bar = ProgressBar(value=0, min=0, max=1000, visible=False, label="")
         self._status = Label(value="")
         self._status.native.setWordWrap(True)
+        self._status.native.setTextFormat(Qt.TextFormat.PlainText)  # names may look like HTML
         fill = QSizePolicy.Policy  # magicgui's labels are as narrow as they can be
         self._status.native.setSizePolicy(fill.Expanding, fill.Preferred)
         self._has_result = False
@@ -103,7 +109,7 @@ class RunWidget(Container[Widget]):
     @property
     def status(self) -> str:
         """What the widget says at the moment."""
-        return str(self._status.value)
+        return str(self._status.value).replace(_MAY_BREAK, "")
 
     # How it works.
 
@@ -116,13 +122,14 @@ class RunWidget(Container[Widget]):
         self._runner.start(task, title)
 
     def _watch(self, checked: Sequence[Widget]) -> None:
-        """Let the buttons act, and check these fields whenever one changes."""
+        """Let the buttons act, check these fields whenever one changes, and let all be scrolled."""
         self._tooltips = {widget: widget.tooltip or "" for widget in checked}
         self._run.clicked.connect(self.run)
         self._cancel.clicked.connect(self.cancel)
         for widget in checked:
             if hasattr(widget, "changed"):
                 widget.changed.connect(self._refresh)
+        make_scrollable(self)
         stay_while(self.native, self._runner, self._refresh)
 
     def _refresh(self, *_: Any) -> None:
@@ -183,5 +190,5 @@ class RunWidget(Container[Widget]):
         self._show_text(text, wrong)
 
     def _show_text(self, text: str, wrong: bool) -> None:
-        self._status.value = text
+        self._status.value = re.sub(r"(?<=[/\\_])", _MAY_BREAK, text)
         self._status.native.setStyleSheet("color: #e8836f;" if wrong else "")
