@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 from _accuracy_field import field_table, pooling_table
 from _accuracy_real import real_table
 from _accuracy_rows import KODAK, LAI, LEVIN, NOISES, Row, noise_rows
+from _pages import fill_sections
 
 from napari_deblur.evaluation.report import references
-from napari_deblur.files.atomic import atomic_path
 
 _MEASURES = {
     "psnr": ("PSNR (dB)", 2),
@@ -23,22 +22,11 @@ _MEASURES = {
 
 
 def write_tables(page: Path, results: dict[str, Any]) -> None:
-    """Replace what stands between the markers of every section that has results.
-
-    Markers are ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``.
-    """
-    text = page.read_text(encoding="utf-8")
+    """Replace what stands between the markers of every section that has results."""
     tables = {name: make(results[name]) for name, make in TABLES.items() if name in results}
     if len(results) > 1:
         tables["durations"] = durations(results)
-    for name, table in tables.items():
-        start, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        if start not in text or end not in text:
-            raise SystemExit(f"{page} has no markers {start} and {end}; put them back")
-        inside = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
-        text = inside.sub(lambda _, t=f"{start}\n{table}\n{end}": t, text)
-    with atomic_path(page) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    fill_sections(page, tables)
 
 
 def levin(results: dict[str, Any]) -> str:

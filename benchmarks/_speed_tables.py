@@ -9,13 +9,12 @@ measured says so.
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_deblur.files.atomic import atomic_path
+from _pages import fill_sections
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -191,18 +190,14 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def main() -> int:
-    text = PAGE.read_text(encoding="utf-8")
+    sections = {}
     for name, (file, make) in SECTIONS.items():
         path = RESULTS / file
-        found = path.is_file()
-        body = make(json.loads(path.read_text(encoding="utf-8"))) if found else NOT_MEASURED
-        start, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        if start not in text or end not in text:
-            raise SystemExit(f"{PAGE} has no markers {start} and {end}; put them back")
-        inside = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
-        text = inside.sub(lambda _, t=f"{start}\n{body}\n{end}": t, text)
-    with atomic_path(PAGE) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        if path.is_file():
+            sections[name] = make(json.loads(path.read_text(encoding="utf-8")))
+        else:
+            sections[name] = NOT_MEASURED
+    fill_sections(PAGE, sections)
     return 0
 
 
