@@ -132,3 +132,11 @@ def test_recipe_on_the_training_page_is_valid(root: Path, tmp_path: Path) -> Non
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(re.search(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[1])
     assert load_recipe(str(recipe)).stage.analysis.crop == 256
+
+
+def test_the_install_page_tells_the_size_of_the_networks(root: Path) -> None:
+    text = (root / "docs" / "install.md").read_text(encoding="utf-8")
+    [told] = re.findall(r"networks come with it, (\d+) MB", text)
+    data = root / "src" / "napari_deblur" / "weights" / "data"
+    held = sum(path.stat().st_size for path in data.glob("*.safetensors"))
+    assert float(told) == pytest.approx(held / 1e6, rel=0.15)

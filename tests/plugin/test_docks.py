@@ -364,9 +364,12 @@ def test_a_kernel_stack_of_another_length_is_refused(dock, make_layer):
 
 def test_an_error_of_the_engine_is_said_and_leaves_nothing(dock, qtbot):
     viewer, widget = dock("Deblur")
-    viewer.add_image(np.full((2, 32, 32), np.nan), name="holes", contrast_limits=(0, 1))
+    frames = np.zeros((2, 32, 32))
+    frames[1, 5, 7] = np.nan
+    viewer.add_image(frames, name="holes", contrast_limits=(0, 1))
     widget._run.native.click()
     qtbot.waitUntil(lambda: widget.state is State.IDLE, timeout=30_000)
+    assert "plane T1: " in widget.status
     assert "finite" in widget.status
     assert [layer.name for layer in viewer.layers] == ["holes"]
 

@@ -259,7 +259,8 @@ def _shared_range(view: LayerView) -> Generator[Event, None, tuple[float, float]
     least, most = math.inf, -math.inf
     for number, index in enumerate(view.indices()):
         yield Step(0, "Looking for the range of values" + where(number, view.count))
-        low, high = extremes(PlaneSource(view, index), channel_axis=view.engine_channel_axis)
+        with view.naming(index):
+            low, high = extremes(PlaneSource(view, index), channel_axis=view.engine_channel_axis)
         least, most = min(least, low), max(most, high)
     return working_range(view.dtype, least, most)
 

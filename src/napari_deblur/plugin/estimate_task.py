@@ -141,13 +141,14 @@ def _estimate_each(
     from napari_deblur.engine.run import kernel_steps
 
     for number, index in enumerate(chosen):
-        result = yield from follow(
-            kernel_steps(view.plane(index), **_options(request, view, region)),
-            stages=_STAGES,
-            start=number / len(chosen),
-            share=1 / len(chosen),
-            where=where(number, len(chosen)),
-        )
+        with view.naming(index):
+            result = yield from follow(
+                kernel_steps(view.plane(index), **_options(request, view, region)),
+                stages=_STAGES,
+                start=number / len(chosen),
+                share=1 / len(chosen),
+                where=where(number, len(chosen)),
+            )
         kernels[index] = result.kernel
     return result
 

@@ -19,6 +19,7 @@ Neither Qt nor torch here.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,6 +150,16 @@ class LayerView:
             f"{letters[axis]}{position}"
             for axis, position in zip(self.stack_axes, index, strict=True)
         )
+
+    @contextmanager
+    def naming(self, index: Index) -> Iterator[None]:
+        """Let what is said of a bad plane in a block say which one of a stack it is."""
+        try:
+            yield
+        except InputError as error:
+            if self.count == 1:
+                raise
+            raise InputError(f"plane {self.label_of(index)}: {error}") from error
 
     def indices(self, first: Index | None = None) -> Iterator[Index]:
         """Positions of all planes, from `first` to the end and then round from the start."""
