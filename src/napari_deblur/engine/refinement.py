@@ -13,8 +13,8 @@ kernels that is asked where the first are chosen.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Sequence
-from dataclasses import replace
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,56 +79,30 @@ def refine_kernel(
     """
     schedule = Schedule(rounds=rounds)
     scales = plan_scales(size or kernel.shape[-1])
-    chosen_at, last = first_of(scales, _CHOICE_FACTOR), len(scales) - 1
+    last = len(scales) - 1
     if factor < 1:
         views = views.whole()
-        stops = _many_stops(scales)
-        residual_weight, last_floor = LITTLE_RESIDUAL, WIDE_FLOOR
-        paper = paper_of(views.images)
-        paths = many_starts(kernel, factor, scales, schedule, stops[0][0], paper)
+        plan = _plan_many(views, kernel, factor, scales, schedule)
     else:
-        stops = [(chosen_at, 1)]
-        residual_weight, last_floor = 1.0, FLOOR
-        paper = None
-        paths = few_starts(kernel, scales, schedule)
-    total = sum(stops[0][0] + 1 - path.scale for path in paths)
-    total += _count_steps(stops, last, paper) + (STEPS if factor < 1 else 0)
-    progress = count_up("refine", total)
-    yield next(progress)
+        plan = _plan_few(kernel, scales, schedule)
+    (first, count), *later = plan.stops
+    ascent = _Ascent(views, scales, plan, count_up("refine", plan.count_steps(last)))
+    yield next(ascent.progress)
 
-    def climb(path: Path, to: int) -> Generator[Progress, None, NDArray[np.float32]]:
-        current = path.kernel
-        for number in range(path.scale, to + 1):
-            floor = last_floor if number == last else FLOOR
-            current = improve_at(views, current, scales, number, path.schedule, floor)
-            yield next(progress)
-        return current
-
-    def costs(kernels: Sequence[NDArray[np.float32]], number: int) -> list[float]:
-        shrunk = views.at(scales[number])
-        return [shrunk.energy(each, residual_weight) for each in kernels]
-
-    (first, count), *later = stops
     arrived = []
-    if factor < 1:
-        curves = screen_curves(views, scales, first, schedule, residual_weight)
-        arrived += yield from counted(curves, progress)
-    for path in paths:
-        current = yield from climb(path, first)
-        arrived.append(current)
-    kept = [arrived[i] for i in best_and_different(arrived, costs(arrived, first), count)]
+    if plan.screened:
+        curves = screen_curves(views, scales, first, schedule, plan.residual_weight)
+        arrived += yield from counted(curves, ascent.progress)
+    arrived += yield from ascent.climb(plan.paths, first)
+    kept = [arrived[i] for i in ascent.best(arrived, first, count)]
     judged = kept[0]
-    paths = going_on(kept, first + 1, schedule, paper)
-    for (stop, count), most in zip(later, _most_going(stops, paper), strict=True):
-        arrived = []
-        for path in paths:
-            current = yield from climb(path, stop)
-            arrived.append(current)
-        for _ in range((most - len(paths)) * (stop + 1 - paths[0].scale)):
-            next(progress)  # fewer were worth it than had been announced
-        going = best_and_different(arrived, costs(arrived, stop), count)
+    paths = going_on(kept, first + 1, schedule, plan.paper)
+    for (stop, count), most in zip(later, plan.most_going(), strict=True):
+        arrived = yield from ascent.climb(paths, stop)
+        ascent.leave_out((most - len(paths)) * (stop + 1 - paths[0].scale))
+        going = ascent.best(arrived, stop, count)
         paths = [replace(paths[i], kernel=arrived[i], scale=stop + 1) for i in going]
-    current = yield from climb(paths[0], last)
+    current, *_ = yield from ascent.climb(paths[:1], last)
 
     def start_at(number: int) -> NDArray[np.float32]:
         scale = scales[number]
@@ -138,28 +112,115 @@ def refine_kernel(
 
     # On finer scales a blob may need fewer edges than a large kernel that is nearly right.
     judged, judged_at = (judged, first) if factor < 1 else (current, last)
-    found, given = costs((judged, start_at(judged_at)), judged_at)
+    found, given = ascent.costs((judged, start_at(judged_at)), judged_at)
     return current if found <= given else start_at(last)
 
 
-def _many_stops(scales: Sequence[Scale]) -> list[tuple[int, int]]:
-    """Where starts for large kernels are compared, and how many of them go on from there."""
+@dataclass(frozen=True)
+class _Plan:
+    """Where to start, where to compare, and how to judge.
+
+    Attributes
+    ----------
+    paths : list of Path
+        The starts.
+    stops : list of (int, int)
+        Numbers of the scales where they are compared, and how many of them go on from there.
+    residual_weight : float
+        See `napari_deblur.blur.alternation.energy`.
+    last_floor : float
+        Share of the peak below which the last scale leaves nothing of a kernel.
+    screened : bool
+        Whether what `napari_deblur.engine.screening` breeds joins them at the first stop.
+    paper : float or None
+        See `napari_deblur.engine.starts.going_on`.
+    """
+
+    paths: list[Path]
+    stops: list[tuple[int, int]]
+    residual_weight: float = 1.0
+    last_floor: float = FLOOR
+    screened: bool = False
+    paper: float | None = None
+
+    def most_going(self) -> list[int]:
+        """How many paths at most go on from every stop but the last, from which one does."""
+        counts = [count for _, count in self.stops[:-1]]
+        return [count_going_on(each, self.paper) for each in counts[:1]] + counts[1:]
+
+    def count_steps(self, last: int) -> int:
+        """How often is reported at most, up to the last scale."""
+        numbers = [number for number, _ in self.stops]
+        legs = zip(self.most_going(), itertools.pairwise(numbers), strict=True)
+        starts = sum(numbers[0] + 1 - path.scale for path in self.paths)
+        bred = STEPS if self.screened else 0
+        return starts + bred + sum(most * (to - at) for most, (at, to) in legs) + last - numbers[-1]
+
+
+def _plan_few(kernel: NDArray[np.float32], scales: Sequence[Scale], schedule: Schedule) -> _Plan:
+    """For a kernel that the network saw at full size."""
+    stops = [(first_of(scales, _CHOICE_FACTOR), 1)]
+    return _Plan(few_starts(kernel, scales, schedule), stops)
+
+
+def _plan_many(
+    views: Views,
+    kernel: NDArray[np.float32],
+    factor: float,
+    scales: Sequence[Scale],
+    schedule: Schedule,
+) -> _Plan:
+    """For a kernel of which the network saw an image shrunk by `factor`."""
     coarsest = screening_scale(scales)
-    stops = {max(coarsest, first_of(scales, factor)): count for factor, count in _STOPS}
-    return list(stops.items())
+    stops = list({max(coarsest, first_of(scales, each)): count for each, count in _STOPS}.items())
+    paper = paper_of(views.images)
+    return _Plan(
+        many_starts(kernel, factor, scales, schedule, stops[0][0], paper),
+        stops,
+        LITTLE_RESIDUAL,
+        WIDE_FLOOR,
+        screened=True,
+        paper=paper,
+    )
 
 
-def _most_going(stops: Sequence[tuple[int, int]], paper: float | None) -> list[int]:
-    """How many paths at most go on from every stop but the last, from which one does."""
-    counts = [count for _, count in stops[:-1]]
-    return [count_going_on(count, paper) if i == 0 else count for i, count in enumerate(counts)]
+@dataclass(frozen=True)
+class _Ascent:
+    """Kernels brought up the scales, and compared on them."""
 
+    views: Views
+    scales: Sequence[Scale]
+    plan: _Plan
+    progress: Iterator[Progress]
 
-def _count_steps(stops: Sequence[tuple[int, int]], last: int, paper: float | None) -> int:
-    """How many scales are climbed at most after the first of some stops."""
-    numbers = [number for number, _ in stops]
-    legs = zip(_most_going(stops, paper), itertools.pairwise(numbers), strict=True)
-    return sum(most * (to - at) for most, (at, to) in legs) + last - numbers[-1]
+    def climb(
+        self, paths: Sequence[Path], to: int
+    ) -> Generator[Progress, None, list[NDArray[np.float32]]]:
+        """Improve each on every scale from its own to the one of a number; return the kernels."""
+        arrived = []
+        for path in paths:
+            kernel = path.kernel
+            for number in range(path.scale, to + 1):
+                is_last = number == len(self.scales) - 1
+                floor = self.plan.last_floor if is_last else FLOOR
+                kernel = improve_at(self.views, kernel, self.scales, number, path.schedule, floor)
+                yield next(self.progress)
+            arrived.append(kernel)
+        return arrived
+
+    def leave_out(self, steps: int) -> None:
+        """Report as done what had been announced, and was worth it for fewer."""
+        for _ in range(steps):
+            next(self.progress)
+
+    def best(self, kernels: Sequence[NDArray[np.float32]], number: int, count: int) -> list[int]:
+        """Which kernels go on from a scale, at most `count`, the best first."""
+        return best_and_different(kernels, self.costs(kernels, number), count)
+
+    def costs(self, kernels: Sequence[NDArray[np.float32]], number: int) -> list[float]:
+        """What each kernel costs on a scale."""
+        shrunk = self.views.at(self.scales[number])
+        return [shrunk.energy(each, self.plan.residual_weight) for each in kernels]
 
 
 def improve_at(
