@@ -267,7 +267,10 @@ def test_closing_stops_at_the_tile_and_leaves_nothing(model, blurry, monkeypatch
     steps = deblur_steps(image, kernel, model=model, device="cpu", tile=64)
     while not calls:
         next(steps)
-    target = weakref.ref(steps.gi_yieldfrom.gi_frame.f_locals["target"])
+    running = steps
+    while "target" not in running.gi_frame.f_locals:
+        running = running.gi_yieldfrom
+    target = weakref.ref(running.gi_frame.f_locals["target"])
     steps.close()
     gc.collect()
     assert len(calls) == 1

@@ -12,8 +12,6 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
-
 from napari_deblur.engine.field_restoration import restore_field
 from napari_deblur.engine.given import Found, central, check_given
 from napari_deblur.engine.kernel_run import kernel_grid_steps, kernel_steps
@@ -100,16 +98,7 @@ saturation, field, grid, noise, value_range, out
         pair = restoring_pair(pair, options, found.kernel)
     else:
         found = Found.of(check_given(given, picture, options, largest=pair.largest_kernel), picture)
-    if not found.informative:
-        levels = np.zeros(1, np.float32)
-        restored = Restored(copy_image(picture, out), tile=None)
-    else:
-        blur = found.kernel if found.field is None else found.field
-        levels = noise_levels(pair, picture, blur, options.noise)
-        if found.field is None:
-            restored = yield from restore(pair, picture, found.kernel, levels, options, out)
-        else:
-            restored = yield from restore_field(pair, picture, found.field, levels, options, out)
+    restored, noise = yield from _restore(pair, picture, found, options, out)
     settings = {
         **provenance(pair, corrected=found.corrected),
         **choice.settings(),
@@ -117,7 +106,7 @@ saturation, field, grid, noise, value_range, out
         "field": options.field,
         "grid": None if found.field is None else list(found.field.grid.shape),
         "tile": restored.tile,
-        "noise": float(levels.mean()) * picture.layout.span,
+        "noise": noise * picture.layout.span,
         "value_range": [picture.layout.low, picture.layout.high],
         "kernel": "estimated" if given is None else "given",
     }
@@ -148,3 +137,18 @@ def _find(
     found = yield from find_field(pair, frames, options, choice.plan)
     field = found.fine if found.varies else None
     return Found(found.kernel, field, found.informative, found.corrected)
+
+
+def _restore(
+    pair: Pair, picture: Picture, found: Found, options: Options, out: Any
+) -> Generator[Progress, None, tuple[Restored, float]]:
+    """The image without the blur that was found, and the noise that it was taken to have."""
+    if not found.informative:
+        return Restored(copy_image(picture, out), tile=None), 0.0
+    blur = found.kernel if found.field is None else found.field
+    levels = noise_levels(pair, picture, blur, options.noise)
+    if found.field is None:
+        restored = yield from restore(pair, picture, found.kernel, levels, options, out)
+    else:
+        restored = yield from restore_field(pair, picture, found.field, levels, options, out)
+    return restored, float(levels.mean())
