@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from napari_deblur.blur.kernel import resize_kernel_support
+from napari_deblur.blur.kernel import delta_kernel, resize_kernel_support
 from napari_deblur.blur.likeness import kernel_likeness
 from napari_deblur.blur.pyramid import Scale
 from napari_deblur.engine.views import LITTLE_RESIDUAL, Views, look_at
@@ -27,6 +27,8 @@ _LARGEST_SHARE_BEYOND: Final = 0.02
 _ALIKE: Final = 0.8
 # Costs that differ by less do not tell such kernels apart.
 _MUCH_CHEAPER: Final = 0.97
+# A kernel that is right saves more of what it costs to take the frames for sharp.
+_HARDLY_CHEAPER: Final = 0.98
 
 
 class Comparison:
@@ -61,6 +63,23 @@ class Comparison:
         """Whether a kernel needs no more than a support of `size` pixels a side."""
         return share_beyond(kernel, size) <= _LARGEST_SHARE_BEYOND
 
+    def explains_little(self, kernel: NDArray[np.float32]) -> bool:
+        """Whether a kernel (m, m) explains the frames hardly better than no blur would.
+
+        Large kernels that are wrong mostly do, and hardly any that is right; others that are found
+        by chance may then be better.
+        """
+        cost, sharp = self._costs((kernel, delta_kernel(kernel.shape[-1])))
+        return cost > _HARDLY_CHEAPER * sharp
+
+    def much_better(self, other: NDArray[np.float32], kernel: NDArray[np.float32]) -> bool:
+        """Whether another kernel, brought to the support of the first, explains far more."""
+        side = kernel.shape[-1]
+        if not self.fits(other, side):
+            return False
+        cost, before = self._costs((resize_kernel_support(other, side), kernel))
+        return cost < _MUCH_CHEAPER * before
+
     def wider_is_better(self, narrower: NDArray[np.float32], wider: NDArray[np.float32]) -> bool:
         """Whether of two kernels the one that was looked for on the wider support is believed.
 
@@ -76,12 +95,15 @@ class Comparison:
         )
         # On one support, so that both are judged on the same pixels: on a small one, more of them.
         size = side if alike else wider.shape[-1]
-        views = self.views.at(Scale(1.0, size))
-        first, second = (
-            views.energy(resize_kernel_support(each, size), LITTLE_RESIDUAL)
-            for each in (narrower, wider)
+        first, second = self._costs(
+            [resize_kernel_support(each, size) for each in (narrower, wider)]
         )
         return second < first * (_MUCH_CHEAPER if alike else 1)
+
+    def _costs(self, kernels: Sequence[NDArray[np.float32]]) -> list[float]:
+        """What it costs to explain the frames by each of some kernels of one size."""
+        views = self.views.at(Scale(1.0, kernels[0].shape[-1]))
+        return [views.energy(each, LITTLE_RESIDUAL) for each in kernels]
 
 
 def share_beyond(kernel: NDArray[np.float32], size: int) -> float:
