@@ -58,3 +58,15 @@ def test_the_program_leaves_with_the_code_of_its_command(tmp_path: Path) -> None
     assert done.returncode == REFUSED
     assert done.stdout.strip() == "left in order"
     assert "absent.png" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_output_that_cannot_be_printed_is_told_in_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "napari_deblur.cli", "models", "path"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == REFUSED
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1, done.stderr

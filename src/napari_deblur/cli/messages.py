@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from napari_deblur.errors import OutputError
+
 __all__ = ["Message", "kept_messages", "note", "repeat", "say"]
 
 
@@ -42,6 +44,11 @@ def say(text: str) -> None:
     """Print a result.
 
     Nobody need be listening: a batch goes on when whoever read its output has left, as `head` does.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be printed for any other reason.
     """
     kept = _kept.get()
     if kept is not None:
@@ -51,6 +58,11 @@ def say(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:
         sys.stdout = None
+    except OSError as error:
+        sys.stdout = None
+        raise OutputError(
+            f"'{text}' cannot be printed ({error.strerror}); send the output somewhere else"
+        ) from error
 
 
 def note(text: str) -> None:
