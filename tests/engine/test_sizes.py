@@ -17,7 +17,7 @@ from napari_deblur.engine.layout import open_picture
 from napari_deblur.engine.progress import Progress, drain
 from napari_deblur.engine.region import find_region
 from napari_deblur.engine.simulate import shake
-from napari_deblur.engine.sizes import SizePlan, find_at_sizes
+from napari_deblur.engine.sizes import SizePlan, find_at_sizes, look_elsewhere
 from napari_deblur.engine.suspicion import reaches_beyond
 from napari_deblur.engine.views import look_at
 
@@ -112,6 +112,36 @@ def test_larger_sizes_are_left_alone_where_nothing_makes_them_suspected(small) -
     search = Search({9: truth}, suspects=False)
     assert search.run("suspect", blurry) is truth
     assert search.asked == [9, "suspect 25"]
+
+
+def test_a_large_kernel_that_explains_little_is_looked_for_on_other_supports(large) -> None:
+    blurry, truth = large
+    comparison = Comparison(frames_of(blurry), SIZES[0], CPU)
+    wrong = np.ascontiguousarray(truth[::-1, ::-1])
+
+    def look(kernel: np.ndarray, elsewhere: dict[int, np.ndarray]) -> tuple[np.ndarray, list[int]]:
+        asked = []
+
+        def find_on(side: int) -> Generator[Progress, None, np.ndarray]:
+            asked.append(side)
+            yield Progress("refine", 1, 1)
+            return elsewhere[side]
+
+        return drain(look_elsewhere(kernel, find_on, comparison)), asked
+
+    found, asked = look(truth, {})
+    assert found is truth
+    assert asked == []
+
+    found, asked = look(wrong, {29: padded(truth, 29)})
+    np.testing.assert_allclose(found, truth, atol=1e-7)
+    assert asked == [29]
+
+    # What explains no more, and what does not fit, are not believed.
+    beyond = straight_motion(28, 90, 29)
+    found, asked = look(wrong, {29: beyond, 23: delta_kernel(23)})
+    assert found is wrong
+    assert asked == [29, 23]
 
 
 def test_the_share_of_a_kernel_beyond_a_support() -> None:

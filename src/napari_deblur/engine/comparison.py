@@ -51,7 +51,7 @@ class Comparison:
         device: torch.device,
     ) -> None:
         self._frames = frames
-        self._precise = precise
+        self.precise = precise
         self._device = device
 
     @cached_property
@@ -89,7 +89,7 @@ class Comparison:
         """
         side = narrower.shape[-1]
         alike = (
-            side <= self._precise
+            side <= self.precise
             and self.fits(wider, side)
             and kernel_likeness(narrower, wider) > _ALIKE
         )

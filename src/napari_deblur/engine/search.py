@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_deblur.blur.alternation import resize_kernel
-from napari_deblur.blur.kernel import delta_kernel, resize_kernel_support
-from napari_deblur.blur.pyramid import odd_side
+from napari_deblur.blur.kernel import delta_kernel
 from napari_deblur.engine.comparison import Comparison
 from napari_deblur.engine.correction import correct
 from napari_deblur.engine.estimation import Estimate, estimate
@@ -17,7 +16,7 @@ from napari_deblur.engine.pair import LARGEST_KERNEL
 from napari_deblur.engine.plans import choose_tile
 from napari_deblur.engine.progress import with_smaller_tiles
 from napari_deblur.engine.refinement import refine_kernel
-from napari_deblur.engine.sizes import PAIRS_OWN, SizePlan, find_at_sizes
+from napari_deblur.engine.sizes import PAIRS_OWN, SizePlan, find_at_sizes, look_elsewhere
 from napari_deblur.engine.suspicion import reaches_beyond
 from napari_deblur.engine.texture import shows_texture
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["NothingToEstimateWarning", "Search", "find_kernel"]
 
-# Supports on which a large kernel is looked for again, as multiples of that on which it is wanted.
-_OTHER_SUPPORTS = (1.125, 0.9)
 _RIM = 2  # pixels
 _LARGEST_SHARE_AT_RIM = 0.1
 
@@ -140,38 +137,16 @@ class Search:
             return Estimate(delta_kernel(side), informative=False)
         if self._options.refine == 0:
             return Estimate(resize_kernel(start.kernel, 1 / factor, side), informative=True)
-        kernel = yield from self._refined(start, factor, side)
+        kernel = yield from self._refined(side)
         if factor < 1:
-            kernel = yield from self._doubted(kernel)
+            kernel = yield from look_elsewhere(kernel, self._refined, self._comparison)
         return Estimate(kernel, informative=True)
 
-    def _refined(
-        self, start: Estimate, factor: float, side: int
-    ) -> Generator[Progress, None, NDArray[np.float32]]:
+    def _refined(self, side: int) -> Generator[Progress, None, NDArray[np.float32]]:
+        factor = self._factor(side)
+        start = yield from self._start_at(factor)
         views, rounds = self._comparison.views, self._options.refine
-        return refine_kernel(views, start.kernel, rounds, factor=factor, size=side)
-
-    def _doubted(
-        self, kernel: NDArray[np.float32]
-    ) -> Generator[Progress, None, NDArray[np.float32]]:
-        """A large kernel; where it explains little, what other supports lead to if that is better.
-
-        On each of them the search takes another way from its coarsest scale on: what one loses,
-        another may find.
-        """
-        side = kernel.shape[-1]
-        for times in _OTHER_SUPPORTS:
-            other_side = odd_side(times * side - 1)  # the nearest odd number
-            if not self._pair.kernel_size < other_side <= LARGEST_KERNEL:
-                continue
-            if not self._comparison.explains_little(kernel):
-                break
-            factor = self._factor(other_side)
-            start = yield from self._start_at(factor)
-            other = yield from self._refined(start, factor, other_side)
-            if self._comparison.much_better(other, kernel):
-                kernel = resize_kernel_support(other, side)
-        return kernel
+        return (yield from refine_kernel(views, start.kernel, rounds, factor=factor, size=side))
 
     def _suspect(self, found: Estimate, side: int) -> Generator[Progress, None, bool]:
         """Whether a quick look says that the blur reaches beyond what was found, up to `side`."""

@@ -12,12 +12,22 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from napari_deblur.blur.kernel import resize_kernel_support
+from napari_deblur.blur.pyramid import odd_side
+from napari_deblur.defaults import LARGEST_KERNEL
+
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_deblur.engine.comparison import Comparison
     from napari_deblur.engine.estimation import Estimate
     from napari_deblur.engine.progress import Progress
 
-__all__ = ["PAIRS_OWN", "FindAt", "SizePlan", "Suspect", "find_at_sizes"]
+__all__ = ["PAIRS_OWN", "FindAt", "SizePlan", "Suspect", "find_at_sizes", "look_elsewhere"]
+
+# Supports on which a large kernel is looked for again, as multiples of that on which it is wanted.
+_OTHER_SUPPORTS: Final = (1.125, 0.9)
 
 FindAt: TypeAlias = "Callable[[int], Generator[Progress, None, Estimate]]"
 """Looks for the kernel on a support of a side in pixels."""
@@ -92,3 +102,40 @@ def _at_its_own_size(
         return wide
     other = yield from find_at(fitting[0])
     return wide if comparison.wider_is_better(other.kernel, wide.kernel) else other
+
+
+def look_elsewhere(
+    kernel: NDArray[np.float32],
+    find_on: Callable[[int], Generator[Progress, None, NDArray[np.float32]]],
+    comparison: Comparison,
+) -> Generator[Progress, None, NDArray[np.float32]]:
+    """Doubt a large kernel that explains little, and look for a better one on other supports.
+
+    On each of them the search takes another way from its coarsest scale on: what one loses, another
+    may find.
+
+    Parameters
+    ----------
+    kernel : ndarray, shape (m, m)
+        Found on a support of m pixels, larger than the network's.
+    find_on : callable
+        Looks for a kernel on a support of a side in pixels.
+    comparison : Comparison
+        Of the frames that the kernel is looked for on.
+
+    Returns
+    -------
+    ndarray, shape (m, m), float32
+        The kernel itself unless another explains much more.
+    """
+    side = kernel.shape[-1]
+    others = (odd_side(times * side - 1) for times in _OTHER_SUPPORTS)  # the nearest odd numbers
+    for other_side in others:
+        if not comparison.precise < other_side <= LARGEST_KERNEL:
+            continue
+        if not comparison.explains_little(kernel):
+            break
+        other = yield from find_on(other_side)
+        if comparison.much_better(other, kernel):
+            kernel = resize_kernel_support(other, side)
+    return kernel
