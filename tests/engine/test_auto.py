@@ -12,7 +12,7 @@ import torch
 from napari_deblur.engine import auto, run
 from napari_deblur.engine.options import Options
 from napari_deblur.engine.region import find_region
-from napari_deblur.engine.sizes import PAIRS_OWN, SizePlan
+from napari_deblur.engine.sizes import SizePlan
 from napari_deblur.networks.classifier import BlurSizeClassifier
 from napari_deblur.networks.config import AnalysisConfig, ClassifierConfig
 from napari_deblur.weights import registry as known
@@ -121,8 +121,8 @@ def test_without_a_classifier_every_size_is_tried(
 @pytest.mark.parametrize(
     ("logits", "order"),
     [
-        ([9, 0, 0], None),
-        ([3, 0.5, 0], None),
+        ([9, 0, 0], "doubt"),
+        ([3, 0.5, 0], "doubt"),
         ([2, 1, 0], "suspect"),
         ([1, 1, -1], "both"),
         ([0, 3, 0], "largest"),
@@ -134,12 +134,12 @@ def test_the_default_model_looks_for_larger_kernels_as_far_as_they_are_likely(
     tmp_path: Path,
     frames: list,
     logits: list[float],
-    order: str | None,
+    order: str,
 ) -> None:
     _install(monkeypatch, tmp_path, logits, own=True)
     choice = auto.choose(Options(), frames, CPU)
     assert choice.model == "default"
-    assert choice.plan == (PAIRS_OWN if order is None else SizePlan((31, 61, 85), order))
+    assert choice.plan == SizePlan((31, 61, 85), order)
     for told in (Options(kernel_size=45), Options(refine=0), Options(model="medium")):
         assert auto.choose(told, frames, CPU) == auto.Choice(told.model)
 

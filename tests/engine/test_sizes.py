@@ -114,6 +114,20 @@ def test_larger_sizes_are_left_alone_where_nothing_makes_them_suspected(small) -
     assert search.asked == [9, "suspect 25"]
 
 
+def test_where_the_blur_is_surely_small_only_a_kernel_that_explains_little_is_doubted(
+    small, large
+) -> None:
+    blurry, truth = small
+    search = Search({9: truth})
+    assert search.run("doubt", blurry) is truth
+    assert search.asked == [9]
+
+    blurry, truth = large
+    search = Search({9: delta_kernel(9), 25: truth})
+    assert search.run("doubt", blurry) is truth
+    assert search.asked == [9, "suspect 25", 25]
+
+
 def test_a_large_kernel_that_explains_little_is_looked_for_on_other_supports(large) -> None:
     blurry, truth = large
     comparison = Comparison(frames_of(blurry), SIZES[0], CPU)

@@ -30,7 +30,7 @@ import torch
 from napari_deblur.blur.kernel import kernel_support
 from napari_deblur.blur.kernel_bank import SIZE_CLASSES, class_size
 from napari_deblur.engine.region import luma
-from napari_deblur.engine.sizes import PAIRS_OWN, SizePlan
+from napari_deblur.engine.sizes import PAIRS_OWN, Order, SizePlan
 from napari_deblur.engine.tiles import spread
 from napari_deblur.engine.views import LARGEST_VIEW, MOST_FRAMES
 from napari_deblur.errors import WeightsError
@@ -123,10 +123,12 @@ def choose(
     if options.model != _DEFAULT or size is not None or options.refine == 0:
         return Choice(options.model)
     chances = _ask(frames, device)
-    if not chances or chances[0] >= _SURELY_SMALL:
-        return Choice(_DEFAULT, chances=chances)
-    thorough = chances[0] < _SURE
-    return Choice(_DEFAULT, _plan(chances, frames, thorough=thorough), chances)
+    if not chances:
+        return Choice(_DEFAULT)
+    order: Order = "both"
+    if chances[0] >= _SURE:
+        order = "doubt" if chances[0] >= _SURELY_SMALL else "suspect"
+    return Choice(_DEFAULT, _plan(chances, frames, order), chances)
 
 
 def model_for(model: str | Path, kernel: NDArray[np.float32]) -> str | Path:
@@ -151,16 +153,15 @@ def _choose_freely(
     if options.refine == 0:  # kernels that are not refined cannot be compared
         sizes = _that_fit(frames)
         return Choice(model, SizePlan((sizes[min(number, len(sizes) - 1)],)), chances)
-    return Choice(model, _plan(chances, frames, thorough=True), chances)
+    return Choice(model, _plan(chances, frames, "both"), chances)
 
 
 def _plan(
-    chances: Sequence[float], frames: Sequence[tuple[Picture, Region]], *, thorough: bool
+    chances: Sequence[float], frames: Sequence[tuple[Picture, Region]], order: Order
 ) -> SizePlan:
-    sizes = _that_fit(frames)
-    if chances and chances[0] < _SURELY_LARGE:
-        return SizePlan(sizes, "largest")
-    return SizePlan(sizes, "both" if thorough else "suspect")
+    """All sizes that fit, in an order unless the blur is surely large."""
+    surely_large = bool(chances) and chances[0] < _SURELY_LARGE
+    return SizePlan(_that_fit(frames), "largest" if surely_large else order)
 
 
 def _ask(frames: Sequence[tuple[Picture, Region]], device: torch.device) -> tuple[float, ...]:

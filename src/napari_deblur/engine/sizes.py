@@ -24,13 +24,16 @@ if TYPE_CHECKING:
     from napari_deblur.engine.estimation import Estimate
     from napari_deblur.engine.progress import Progress
 
-__all__ = ["PAIRS_OWN", "FindAt", "SizePlan", "Suspect", "find_at_sizes", "look_elsewhere"]
+__all__ = ["PAIRS_OWN", "FindAt", "Order", "SizePlan", "Suspect", "find_at_sizes", "look_elsewhere"]
 
 # Supports on which a large kernel is looked for again, as multiples of that on which it is wanted.
 _OTHER_SUPPORTS: Final = (1.125, 0.9)
 
 FindAt: TypeAlias = "Callable[[int], Generator[Progress, None, Estimate]]"
 """Looks for the kernel on a support of a side in pixels."""
+
+Order: TypeAlias = Literal["doubt", "suspect", "both", "largest"]
+"""In which order sizes are looked at, see `SizePlan`."""
 
 Suspect: TypeAlias = "Callable[[Estimate, int], Generator[Progress, None, bool]]"
 """Says by a quick look whether the blur reaches beyond what was found, up to a side in pixels."""
@@ -44,13 +47,14 @@ class SizePlan:
     ----------
     sizes : tuple of int
         Sides in pixels, odd, ascending; empty for the pair's own.
-    order : {"suspect", "both", "largest"}
-        The smallest size, and the larger ones where a quick look says so; the smallest and the
-        larger ones; or the largest, and a smaller one only where what was found fits it.
+    order : Order
+        The smallest size, and the larger ones where that explains little and a quick look says so;
+        where a quick look says so; the smallest and the larger ones; or the largest, and a smaller
+        one only where what was found fits it.
     """
 
     sizes: tuple[int, ...] = ()
-    order: Literal["suspect", "both", "largest"] = "suspect"
+    order: Order = "suspect"
 
 
 PAIRS_OWN: Final = SizePlan()
@@ -85,7 +89,9 @@ def find_at_sizes(
     found = yield from find_at(smallest)
     if not found.informative:
         return found
-    if plan.order == "suspect" and not (yield from suspect(found, largest)):
+    if plan.order == "doubt" and not comparison.explains_little(found.kernel):
+        return found
+    if plan.order != "both" and not (yield from suspect(found, largest)):
         return found
     wide = yield from find_at(largest)
     if not comparison.fits(wide.kernel, smallest):
