@@ -7,8 +7,6 @@ when it is started again: parts that are measured lie beside the JSON file until
 from __future__ import annotations
 
 import argparse
-import contextlib
-import ctypes
 import hashlib
 import json
 import multiprocessing
@@ -24,7 +22,6 @@ from typing import Any, TypeVar
 import torch
 
 import napari_deblur
-from napari_deblur.memory import keep_freed_memory
 
 T = TypeVar("T")
 
@@ -40,8 +37,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def start(made: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
-    """Read the options and set what they say; memory is kept as the command line keeps it."""
-    keep_freed_memory()
+    """Read the options and set what they say."""
     options = made.parse_args(arguments)
     torch.set_num_threads(options.threads)
     return options
@@ -234,7 +230,7 @@ def name_of(dtype: torch.dtype) -> str:
 
 def apart(task: Callable[..., T], *arguments: object) -> T:
     """Run a function of a module in a process of its own, which starts empty."""
-    with multiprocessing.get_context("spawn").Pool(1, initializer=keep_freed_memory) as pool:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(task, arguments)
 
 
@@ -254,17 +250,10 @@ def peak_bytes(task: Callable[[], object], device: str = "cpu") -> int | None:
     if platform.system() != "Linux":
         task()
         return None
-    _give_back()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM starts anew
     before = _resident("VmRSS")
     task()
     return _resident("VmHWM") - before
-
-
-def _give_back() -> None:
-    """Let go of what was freed and kept, which a task would else take without growing."""
-    with contextlib.suppress(OSError, AttributeError):  # there is another C library
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def highest_bytes() -> int | None:

@@ -10,7 +10,6 @@ import typer
 from napari_deblur.cli.codes import INTERRUPTED, REFUSED
 from napari_deblur.cli.imports import quick_imports
 from napari_deblur.errors import DeblurError
-from napari_deblur.memory import keep_freed_memory
 
 __all__ = ["run"]
 
@@ -32,7 +31,6 @@ def run(args: Sequence[str] | None = None) -> int:
         The exit code.  Anything but a `DeblurError`, a wrong option or an interruption is a
         bug and leaves as an exception.
     """
-    keep_freed_memory()
     try:
         with quick_imports():
             from napari_deblur.cli.app import build_app
