@@ -2,8 +2,8 @@
 
 glibc hands every block above a threshold straight back to the kernel, and the next tensor of the
 same size must be mapped and zeroed page by page again.  On a CPU that costs the Fourier transforms
-of this package two to five times their own time.  What is kept lies in pieces, though: a large image
-takes up to three quarters more memory at the peak.  So training does so, and deblurring does not.
+of this package two to five times their own time.  What is kept lies in pieces, though: a large
+image takes up to three quarters more memory at its peak.  So training keeps it, deblurring not.
 """
 
 from __future__ import annotations
