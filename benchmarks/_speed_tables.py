@@ -157,8 +157,9 @@ SECTIONS: dict[str, tuple[str, Callable[[Record], str]]] = {
 
 def _about(record: Record) -> str:
     machine, figures = record["machine"], record["figures"]
+    threads = f"{machine['threads']} thread{'' if machine['threads'] == 1 else 's'}"
     where = machine.get("graphics card") or (
-        f"{machine['processor']}, {machine['threads']} threads, bfloat16 by "
+        f"{machine['processor']}, {threads}, bfloat16 by "
         f"{machine['bfloat16 on the processor']}"
     )
     size = figures.get("image") or figures.get("maps")
