@@ -159,8 +159,7 @@ def _about(record: Record) -> str:
     machine, figures = record["machine"], record["figures"]
     threads = f"{machine['threads']} thread{'' if machine['threads'] == 1 else 's'}"
     where = machine.get("graphics card") or (
-        f"{machine['processor']}, {threads}, bfloat16 by "
-        f"{machine['bfloat16 on the processor']}"
+        f"{machine['processor']}, {threads}, bfloat16 by {machine['bfloat16 on the processor']}"
     )
     size = figures.get("image") or figures.get("maps")
     parts = [f"`{record['command']}`", where, f"torch {machine['torch']}"]
