@@ -134,14 +134,16 @@ def look_elsewhere(
     ndarray, shape (m, m), float32
         The kernel itself unless another explains much more.
     """
+    if not comparison.explains_little(kernel):
+        return kernel
     side = kernel.shape[-1]
-    others = (odd_side(times * side - 1) for times in _OTHER_SUPPORTS)  # the nearest odd numbers
-    for other_side in others:
+    for times in _OTHER_SUPPORTS:
+        other_side = odd_side(times * side - 1)  # the nearest odd number
         if not comparison.precise < other_side <= LARGEST_KERNEL:
             continue
-        if not comparison.explains_little(kernel):
-            break
         other = yield from find_on(other_side)
         if comparison.much_better(other, kernel):
             kernel = resize_kernel_support(other, side)
+            if not comparison.explains_little(kernel):
+                break
     return kernel
